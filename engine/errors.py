@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every failure that a person can meet: a code, one sentence of cause, one sentence of remedy.
+
+Nothing else is ever shown to a person; a traceback goes to the log as `detail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+USAGE = 2
+"""Exit code of a command that was given wrong arguments."""
+FAILURE = 1
+"""Exit code of a command that was given right arguments and failed."""
+
+CATALOGUE: Mapping[str, tuple[int, str, str]] = {
+    # The image
+    "image_none": (USAGE, "No image is chosen.", "Choose an image in the Espalier panel or name a file."),
+    "image_missing": (FAILURE, "The image {path} does not exist.", "Choose a file that exists."),
+    "image_denied": (FAILURE, "The image {path} may not be read.", "Give yourself permission to read it."),
+    "image_empty": (FAILURE, "The image {path} is empty.", "Export or download it again."),
+    "image_unreadable": (
+        FAILURE,
+        "{path} is not an image in a format that can be read.",
+        "Use a PNG, JPEG, WebP, TIFF or BMP file.",
+    ),
+    "image_truncated": (FAILURE, "The image {path} is cut off.", "Export or download it again."),
+    "image_too_large": (
+        FAILURE,
+        "The image {path} has {width} x {height} pixels, more than the limit of {limit} on a side or {pixels} in all.",
+        "Scale it down; 1024 pixels on the longest side are enough.",
+    ),
+    "image_too_small": (
+        FAILURE,
+        "The image {path} has only {width} x {height} pixels.",
+        "Use an image of at least {limit} pixels on each side.",
+    ),
+    "image_transparent": (
+        FAILURE,
+        "The image {path} is completely transparent.",
+        "Export it again with the subject visible.",
+    ),
+    "image_no_subject": (
+        FAILURE,
+        "No subject stands out from the background of {path}.",
+        "Use an image with a transparent background, or one whose background differs from the subject.",
+    ),
+    "background_busy": (
+        FAILURE,
+        "The background of {path} is too busy to be told from the subject.",
+        "Remove the background first, or photograph the subject before a plain backdrop.",
+    ),
+    "image_not_a_file": (
+        FAILURE,
+        "The {engine} engine cannot fetch {path} from the network.",
+        "Download the image and choose the file.",
+    ),
+    "image_not_saved": (
+        FAILURE,
+        "The image {name} holds no pixels that could be saved.",
+        "Render or load it again, then generate.",
+    ),
+    # Parameters
+    "parameter_unknown": (
+        USAGE,
+        "There is no parameter called {name}.",
+        "{suggestion}",
+    ),
+    "parameter_type": (USAGE, "{name} cannot be {value}.", "Give {expected}."),
+    "parameter_range": (
+        USAGE,
+        "{name} cannot be {value}.",
+        "Give a value from {minimum} to {maximum}.",
+    ),
+    "parameter_choice": (USAGE, "{name} cannot be {value}.", "Choose one of {choices}."),
+    "interval_order": (
+        USAGE,
+        "{start} ({start_value}) lies above {end} ({end_value}).",
+        "Lower the start or raise the end of the interval.",
+    ),
+    "pipeline_mismatch": (
+        USAGE,
+        "The pipeline {pipeline_type} does not produce the resolution {resolution}.",
+        "Set only one of the two, or set pipeline_type to {matching}.",
+    ),
+    "engine_unknown": (USAGE, "There is no engine called {name}.", "Choose one of {known}."),
+    "request_invalid": (FAILURE, "The stored request cannot be read: {reason}.", "Generate again from the image."),
+    # Files that are written
+    "output_unwritable": (FAILURE, "{path} cannot be written: {reason}.", "Choose a place that you may write to."),
+    "output_type": (USAGE, "{path} does not end in {suffix}.", "Give a file name that ends in {suffix}."),
+    "output_conflict": (
+        USAGE,
+        "Several images would be written to the one file {path}.",
+        "Give a folder, or one image at a time.",
+    ),
+    "disk_full": (FAILURE, "The disk that holds {path} is full.", "Free some space and try again."),
+    "preview_failed": (FAILURE, "The preview could not be rendered: {reason}.", "Open the .blend and render it there."),
+    # Meshes
+    "glb_invalid": (FAILURE, "{path} is not a valid GLB file: {reason}.", "Generate or export it again."),
+    "glb_unsupported": (
+        FAILURE,
+        "{path} uses a feature of glTF that is not read here: {reason}.",
+        "Import it with Blender's glTF importer.",
+    ),
+    "import_failed": (
+        FAILURE,
+        "The asset {name} could not be brought into the scene: {reason}.",
+        "Press Import to try again; the asset is kept in the library.",
+    ),
+    "asset_missing": (FAILURE, "The files of the asset {name} are gone.", "Generate it again."),
+    # Workers
+    "worker_start": (
+        FAILURE,
+        "The {engine} engine did not start: {reason}.",
+        "Look at the log in {log}, then try again.",
+    ),
+    "worker_died": (
+        FAILURE,
+        "The {engine} engine stopped without a result ({reason}).",
+        "Try again; if it happens twice, look at the log in {log}.",
+    ),
+    "worker_silent": (
+        FAILURE,
+        "The {engine} engine has not answered for {seconds} seconds and was stopped.",
+        "Try again; if it happens twice, look at the log in {log}.",
+    ),
+    "worker_garbled": (
+        FAILURE,
+        "The {engine} engine sent something that is not a message and was stopped.",
+        "Try again; if it happens twice, look at the log in {log}.",
+    ),
+    "memory_full": (
+        FAILURE,
+        "The {engine} engine ran out of memory.",
+        "Lower the resolution or the texture size, or close other programs.",
+    ),
+    "module_missing": (
+        FAILURE,
+        "The Python module {module} that the {engine} engine needs is missing.",
+        "Install Espalier again from its zip; the module comes with it.",
+    ),
+    "python_missing": (
+        FAILURE,
+        "No Python interpreter was found beside Blender.",
+        "Set ESPALIER_PYTHON to the Python that this Blender was built with.",
+    ),
+    # Jobs
+    "job_unknown": (FAILURE, "There is no job {job}.", "Generate again."),
+    "job_state": (FAILURE, "The job {job} is {state} and cannot be {act}.", "Wait for it, or start a new one."),
+    "job_interrupted": (
+        FAILURE,
+        "Blender closed before the job for {name} was finished.",
+        "Press Retry to run it again.",
+    ),
+    "job_outcome_unknown": (
+        FAILURE,
+        "Blender closed while the job for {name} was being handed over, so its outcome is not known.",
+        "Look at the account's usage before you press Retry, which may be billed again.",
+    ),
+    "ledger_busy": (
+        FAILURE,
+        "The job ledger {path} is held by another program.",
+        "Close the other program that uses it, then try again.",
+    ),
+    "ledger_damaged": (
+        FAILURE,
+        "The job ledger {path} is damaged.",
+        "Move the file away; finished assets stay in the library.",
+    ),
+    "ledger_newer": (
+        FAILURE,
+        "The job ledger {path} was written by a newer Espalier.",
+        "Update Espalier.",
+    ),
+    "internal": (
+        FAILURE,
+        "Something unexpected happened ({reason}).",
+        "Look at the log in {log}, and report it with the log attached.",
+    ),
+}
+"""code -> (exit code, sentence of cause, sentence of remedy), both with the fields of `EspalierError.fields`."""
+
+
+class EspalierError(Exception):
+    """A failure that a person can meet, named by a code of `CATALOGUE`.
+
+    `fields` fill the two sentences. `detail` is for the log alone: a traceback, a library's own words.
+    """
+
+    def __init__(self, code: str, /, detail: str = "", **fields: object) -> None:
+        self.code = code
+        self.fields = {name: str(value) for name, value in fields.items()}
+        self.detail = detail
+        self.exit_code, cause, remedy = CATALOGUE[code]
+        self.cause = cause.format_map(self.fields)
+        self.remedy = remedy.format_map(self.fields)
+        super().__init__(f"{self.cause} {self.remedy}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{code, fields, detail}`, from which `from_json` makes the same error again."""
+        return {"code": self.code, "fields": self.fields, "detail": self.detail}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EspalierError:
+        """Return the error that `to_json` described; one of an unknown code becomes `internal`."""
+        try:
+            return cls(str(data["code"]), detail=str(data.get("detail", "")), **data["fields"])
+        except (KeyError, TypeError, AttributeError):
+            return cls("internal", detail=repr(data), reason="an error that this version does not know", log="the library")

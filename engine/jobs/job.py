@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The states of a job and the moves between them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import EspalierError
+from ..request import GenerationRequest
+
+
+class State(enum.StrEnum):
+    """Where a job is. A state is written to the ledger before the act that it announces."""
+
+    QUEUED = "queued"
+    """Waiting for a worker."""
+    SUBMITTING = "submitting"
+    """About to be handed to the worker, and by a remote engine to its server."""
+    RUNNING = "running"
+    """The worker has it."""
+    FETCHING = "fetching"
+    """The result is being brought into the library."""
+    READY = "ready"
+    """The result is in the library, whole."""
+    IMPORTED = "imported"
+    """The result has been placed in a scene, or written where a command asked for it."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """It was being handed over when contact was lost; it may have been carried out, and billed."""
+
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.SUBMITTING, State.CANCELLED, State.FAILED}),
+    State.SUBMITTING: frozenset(
+        {State.RUNNING, State.QUEUED, State.FETCHING, State.FAILED, State.CANCELLED, State.UNKNOWN}
+    ),
+    State.RUNNING: frozenset({State.FETCHING, State.QUEUED, State.FAILED, State.CANCELLED, State.UNKNOWN}),
+    State.FETCHING: frozenset({State.READY, State.QUEUED, State.FAILED, State.CANCELLED, State.UNKNOWN}),
+    State.READY: frozenset({State.IMPORTED, State.FAILED}),
+    State.IMPORTED: frozenset({State.READY}),
+    State.FAILED: frozenset({State.QUEUED}),
+    State.CANCELLED: frozenset({State.QUEUED}),
+    State.UNKNOWN: frozenset({State.QUEUED, State.RUNNING, State.FAILED}),
+}
+"""Which states may follow which. Imported to ready is an undone import; anything to queued is a retry or a resume."""
+
+ACTIVE = frozenset({State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING})
+"""States in which the queue still has something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as last known: what was asked, where it is, and what came of it. Times are seconds since 1970 (UTC).
+
+    `placement` is plain JSON data of whoever submitted the job; the engine stores it and never looks inside.
+    `fraction`, `stage`, `label`, `note` and `remaining_s` are of the moment and are not in the ledger.
+    `folder` holds the result once the job is ready: `asset.glb`, `thumbnail.png`, `request.json`, `result.json`.
+    """
+
+    id: str
+    request: GenerationRequest
+    state: State
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    attempts: int = 0
+    folder: Path | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    error: EspalierError | None = None
+    remote_id: str = ""
+    stage: str = ""
+    label: str = ""
+    note: str = ""
+    fraction: float = 0.0
+    remaining_s: float | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the queue still has something to do for it."""
+        return self.state in ACTIVE

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person asked for, validated once, as plain data."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .errors import EspalierError
+from .parameters import BY_NAME, ENGINES, INTERVALS, PIPELINE_OF_RESOLUTION, SETTINGS, Parameter, Value
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def parse_value(parameter: Parameter, value: object) -> Value:
+    """Return `value` (as typed on a command line, in JSON, or in a property) in the parameter's own type.
+
+    Raises EspalierError `parameter_type`, `parameter_range` or `parameter_choice`.
+    """
+    if parameter.kind == "boolean":
+        if isinstance(value, bool):
+            return value
+        word = value.strip().lower() if isinstance(value, str) else value
+        if isinstance(word, str) and word in _BOOLEANS:
+            return _BOOLEANS[word]
+        raise EspalierError("parameter_type", name=parameter.name, value=value, expected="true or false")
+    if parameter.kind == "enum":
+        word = str(value).strip()
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and word in parameter.choices:
+            return word
+        raise EspalierError(
+            "parameter_choice", name=parameter.name, value=value, choices=", ".join(parameter.choices)
+        )
+    number = _parse_number(parameter, value)
+    minimum, maximum = parameter.minimum, parameter.maximum
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        raise EspalierError("parameter_range", name=parameter.name, value=value, minimum=minimum, maximum=maximum)
+    return number
+
+
+def _parse_number(parameter: Parameter, value: object) -> int | float:
+    whole = parameter.kind == "integer"
+    expected = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise EspalierError("parameter_type", name=parameter.name, value=value, expected=expected)
+    try:
+        if whole and isinstance(value, str):
+            return int(value)
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise EspalierError("parameter_type", name=parameter.name, value=value, expected=expected) from None
+    if not math.isfinite(number) or (whole and number != int(number)):
+        raise EspalierError("parameter_type", name=parameter.name, value=value, expected=expected)
+    return int(number) if whole else number
+
+
+def complete_parameters(given: Mapping[str, object]) -> dict[str, Value]:
+    """Return every parameter but the image: those given, validated, and the defaults of all others.
+
+    The resolution and the pipeline follow each other when only one of them is given.
+
+    Raises EspalierError for an unknown name, a value out of range, an inverted interval or a pipeline that does not
+    produce the resolution.
+    """
+    for name in given:
+        if name not in BY_NAME or BY_NAME[name].kind == "image":
+            near = difflib.get_close_matches(name, [p.name for p in SETTINGS], 1)
+            suggestion = f"Did you mean {near[0]}?" if near else "See --help for the list of parameters."
+            raise EspalierError("parameter_unknown", name=name, suggestion=suggestion)
+    values = {p.name: parse_value(p, given[p.name]) if p.name in given else _default(p) for p in SETTINGS}
+    if "pipeline_type" not in given:
+        values["pipeline_type"] = PIPELINE_OF_RESOLUTION[str(values["resolution"])]
+    elif "resolution" not in given:
+        values["resolution"] = next(r for r, p in PIPELINE_OF_RESOLUTION.items() if p == values["pipeline_type"])
+    elif values["pipeline_type"] != (matching := PIPELINE_OF_RESOLUTION[str(values["resolution"])]):
+        raise EspalierError(
+            "pipeline_mismatch",
+            pipeline_type=values["pipeline_type"],
+            resolution=values["resolution"],
+            matching=matching,
+        )
+    for start, end in INTERVALS:
+        if float(values[start]) > float(values[end]):
+            raise EspalierError(
+                "interval_order", start=start, start_value=values[start], end=end, end_value=values[end]
+            )
+    return values
+
+
+def _default(parameter: Parameter) -> Value:
+    assert parameter.default is not None, parameter.name
+    return parameter.default
+
+
+def is_url(image: str) -> bool:
+    """Tell whether `image` is an address rather than a file."""
+    return image.lower().startswith(("http://", "https://"))
+
+
+def asset_name(image: str) -> str:
+    """Return what an asset made from `image` (a path of this or another system, or a URL) is called."""
+    if is_url(image):
+        stem = PurePosixPath(unquote(urlsplit(image).path)).stem
+    else:
+        stem = PureWindowsPath(image).stem if "\\" in image else Path(image).stem
+    return stem.strip() or "Asset"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One image, one engine and all 34 settings. Make it with `create`, which validates.
+
+    `image` is an absolute path (or a URL, for the remote engine), `parameters` holds every parameter but the image.
+    """
+
+    image: str
+    engine: str
+    name: str
+    parameters: Mapping[str, Value]
+
+    @classmethod
+    def create(
+        cls, image: str | Path, engine: str, parameters: Mapping[str, object] | None = None, name: str = ""
+    ) -> GenerationRequest:
+        """Return a validated request; parameters that are not given have their defaults.
+
+        Raises EspalierError `image_none`, `engine_unknown` or one of `complete_parameters`.
+        """
+        text = str(image).strip()
+        if not text:
+            raise EspalierError("image_none")
+        known = [e.name for e in ENGINES]
+        if engine not in known:
+            raise EspalierError("engine_unknown", name=engine, known=", ".join(known))
+        values = complete_parameters(parameters or {})
+        source = text if is_url(text) else str(Path(text).expanduser().absolute())
+        return cls(source, engine, name.strip() or asset_name(source), MappingProxyType(values))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as plain JSON data."""
+        return {
+            "image": self.image,
+            "engine": self.engine,
+            "name": self.name,
+            "parameters": dict(self.parameters),
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> GenerationRequest:
+        """Return the request that `to_json` described, validated again.
+
+        Raises EspalierError `request_invalid` where the data is not a request, else as `create`.
+        """
+        if not isinstance(data, dict):
+            raise EspalierError("request_invalid", reason="it is not an object")
+        try:
+            image, engine, name, parameters = (data[k] for k in ("image", "engine", "name", "parameters"))
+        except KeyError as error:
+            raise EspalierError("request_invalid", reason=f"{error.args[0]} is missing") from None
+        if not (isinstance(image, str) and isinstance(engine, str) and isinstance(name, str)):
+            raise EspalierError("request_invalid", reason="image, engine and name must be texts")
+        if not isinstance(parameters, dict):
+            raise EspalierError("request_invalid", reason="parameters is not an object")
+        return cls.create(image, engine, parameters, name)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the request, the same for the same request on every machine."""
+        text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
