@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
+from .glb_read import read_glb
 from .glb_write import write_glb
 from .model import Material, Mesh, Texture
 
-__all__ = ["Material", "Mesh", "Texture", "write_glb"]
+__all__ = ["Material", "Mesh", "Texture", "read_glb", "write_glb"]

@@ -113,7 +113,7 @@ class _Binary:
     def add_array(self, array: npt.NDArray[Any], dtype: str, kind: str, target: int, bounds: bool = False) -> int:
         data = np.ascontiguousarray(array, dtype=dtype)
         accessor: dict[str, Any] = {
-            "bufferView": self.add_view(memoryview(data).cast("B"), target),
+            "bufferView": self.add_view(data.data.cast("B"), target),
             "componentType": _COMPONENT[dtype],
             "count": len(data),
             "type": kind,

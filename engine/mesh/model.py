@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+Bytes: TypeAlias = "memoryview[int]"
 Mime = Literal["image/png", "image/jpeg", "image/webp"]
 Wrap = Literal["repeat", "clamp", "mirror"]
 AlphaMode = Literal["OPAQUE", "MASK", "BLEND"]
