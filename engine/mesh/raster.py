@@ -29,11 +29,13 @@ class Fragments:
 
     `texel` int32 (N,) is row * width + column, row 0 being the top; `face` int32 (N,); `weights` float32 (N, 2) are the
     barycentric coordinates of the face's second and third corner at the texel's center (beyond 0 to 1 on a border).
+    The first `inner` have their center on the face; the others are border.
     """
 
     texel: npt.NDArray[np.int32]
     face: npt.NDArray[np.int32]
     weights: npt.NDArray[np.float32]
+    inner: int = 0
 
     def __len__(self) -> int:
         return len(self.texel)
@@ -61,11 +63,8 @@ def rasterize(corners: npt.NDArray[Any], width: int, height: int, run: Run | Non
         start = stop
     if not parts:
         return Fragments(np.empty(0, np.int32), np.empty(0, np.int32), np.empty((0, 2), np.float32))
-    return Fragments(
-        np.concatenate([part.texel for part in parts]),
-        np.concatenate([part.face for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-    )
+    texel, face, weights = ([getattr(part, name) for part in parts] for name in ("texel", "face", "weights"))
+    return Fragments(np.concatenate(texel), np.concatenate(face), np.concatenate(weights), sum(map(len, texel)))
 
 
 def _rows_of_triangles(corners: npt.NDArray[Any], height: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -189,6 +188,7 @@ def cover(
     last = owner[inner.texel] == np.arange(len(inner), dtype=np.int32)
     if not last.all():
         inner = Fragments(inner.texel[last], inner.face[last], inner.weights[last])
+    inner.inner = len(inner)
     if border <= 0:
         return inner
     outer = _border(points, uv_faces, size, float(np.sqrt(2.0)) * border, owner, run)
@@ -196,6 +196,7 @@ def cover(
         np.concatenate([inner.texel, outer.texel]),
         np.concatenate([inner.face, outer.face]),
         np.concatenate([inner.weights, outer.weights]),
+        inner.inner,
     )
 
 
