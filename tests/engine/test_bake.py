@@ -149,7 +149,7 @@ def test_a_volume_of_attributes() -> None:
     uvs = cube_map(low, low_faces)
     source = Source(positions, faces, VolumeAppearance(volume))
     baked = bake(target_of(low, low_faces, uvs), source, SIZE, normal_map=True)
-    points, face, weights = surface_points(positions, faces, 20_000)
+    points, _, _ = surface_points(positions, faces, 20_000)
     hits = Surface(low, low_faces).closest(points)
     got = bilinear(LINEAR_OF_BYTE[baked.images["base_color"]], lerp(uvs, hits.face, hits.weights))
     assert psnr(to_srgb(pattern(points)), to_srgb(got)) > 30  # the voxels are coarse: 1 / 90 of the sphere
