@@ -15,17 +15,17 @@ from ..errors import EspalierError
 from .closest import Hits, Surface, morton_order
 from .color import linear_bytes, srgb_bytes
 from .gutter import Gutter
-from .match import TOLERANCE, USUAL, face_normals, reconsider
+from .match import TOLERANCE, USUAL, reconsider
 from .normals import corner_sums, cross, dot, face_crosses, normalize, vertex_normals
-from .parallel import for_each
+from .parallel import BATCH, batches, for_each
 from .raster import Fragments, cover
 from .sample import Appearance, Channels, interpolate
 from .tangents import corner_tangents
 
 CHANNELS = ("base_color", "metallic", "roughness", "alpha")
 """What is baked unless told otherwise; "emissive" can be asked for too."""
-BATCH = 1 << 17
-"""Texels that are worked on at a time."""
+AHEAD = 16
+"""Batches whose points are worked out on all threads before the library is asked for the closest ones."""
 TEXTURE_LIMIT = 8192
 """Most texels on a side of a texture that is baked."""
 STEEPEST = 0.05
@@ -116,13 +116,13 @@ def bake(
         if relief is not None:
             images["normal"].reshape(-1, 3)[texel] = relief.bytes_of(batch, footprint)
 
-    for_each(layout.batches(), paint, run, 0.75, 0.95)
+    for_each(batches(len(hits)), paint, run, (0.75, 0.95))
     covered = np.zeros(texture_size * texture_size, dtype=bool)
     covered[layout.fragments.texel] = True
     covered = covered.reshape(texture_size, texture_size)
     gutter = Gutter(covered)
     progress.step(0.97)
-    for_each(list(images.values()), gutter.fill, run, 0.97, 1.0)
+    for_each(list(images.values()), gutter.fill, run, (0.97, 1.0))
     return Baked(images, covered, distance, turned)
 
 
@@ -195,10 +195,6 @@ class _Layout:
             vertex_normals(target.positions, target.faces) if given is None else np.asarray(given, np.float32)
         )
 
-    def batches(self) -> list[slice]:
-        count = len(self.fragments)
-        return [slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
-
     def points(self, which: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the positions, float64 (N, 3), of some fragments; on a border they continue their face."""
         positions = np.asarray(self.target.positions, dtype=np.float64)
@@ -219,17 +215,27 @@ def _match(layout: _Layout, surface: Surface, progress: _Steps) -> tuple[Hits, f
     """Return the place on the source of each texel, how far nearly all are, and how many took another side."""
     count = len(layout.fragments)
     hits = Hits(np.empty(count, np.int32), np.empty((count, 2), np.float32), np.empty(count, np.float32))
-    normals = face_normals(surface)
     agreeing = np.empty(count, dtype=bool)
-    for batch in layout.batches():
-        progress.part(0.25, 0.6, batch.start / count)
-        found = surface.closest(layout.points(batch), progress.run, ordered=True)
-        hits.face[batch], hits.weights[batch], hits.distance[batch] = found.face, found.weights, found.distance
+    groups = batches(count, AHEAD * BATCH)
+    for number, group in enumerate(groups):
+        points = np.empty((group.stop - group.start, 3))
+        spots = np.empty_like(points)
+        parts = batches(len(points))
 
-    def compare(batch: slice) -> None:
-        agreeing[batch] = dot(normals[hits.face[batch]], layout.smooth_normals(batch)) > 0
+        def place(part: slice, group: slice = group, points: npt.NDArray[np.float64] = points) -> None:
+            points[part] = layout.points(_shifted(part, group.start))
 
-    for_each(layout.batches(), compare, progress.run, 0.6, 0.62)
+        def weigh(part: slice, group: slice = group, spots: npt.NDArray[np.float64] = spots) -> None:
+            at = _shifted(part, group.start)
+            hits.weights[at] = surface.weights(hits.face[at], spots[part])
+            agreeing[at] = dot(surface.normals[hits.face[at]], layout.smooth_normals(at)) > 0
+
+        for_each(parts, place, progress.run)
+        for index, part in enumerate(parts):
+            progress.part(0.25, 0.62, (number + index / len(parts)) / len(groups))
+            at = _shifted(part, group.start)
+            hits.face[at], spots[part], hits.distance[at] = surface.find(points[part], progress.run)
+        for_each(parts, weigh, progress.run)
     lost = np.flatnonzero(~agreeing)
     inner = hits.distance[: layout.fragments.inner][agreeing[: layout.fragments.inner]]
     usual = float(np.quantile(inner, USUAL)) if len(inner) else 0.0
@@ -237,9 +243,13 @@ def _match(layout: _Layout, surface: Surface, progress: _Steps) -> tuple[Hits, f
     if len(lost) and usual > 0:
         some = Hits(hits.face[lost], hits.weights[lost], hits.distance[lost])
         smooth = layout.smooth_normals(lost)
-        turned = reconsider(some, layout.points(lost), smooth, surface, normals, TOLERANCE * usual, progress.run)
+        turned = reconsider(some, layout.points(lost), smooth, surface, TOLERANCE * usual, progress.run)
         hits.face[lost], hits.weights[lost], hits.distance[lost] = some.face, some.weights, some.distance
     return hits, usual, turned
+
+
+def _shifted(part: slice, by: int) -> slice:
+    return slice(part.start + by, part.stop + by)
 
 
 def _blank(channels: Collection[str], normal_map: bool, size: int) -> dict[str, npt.NDArray[np.uint8]]:

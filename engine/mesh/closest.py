@@ -7,6 +7,7 @@ times faster than points in any order, because what one walks through in the tre
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy.typing as npt
 
 from ..backends.base import Run
 from ..errors import EspalierError
-from .normals import corner_sums, dot, face_crosses
+from .normals import corner_sums, cross, dot
+from .parallel import batches, for_each
 
 POINTS_AT_ONCE = 1 << 17
 """Points of one query: well under a second, between two cancel points."""
@@ -59,36 +61,59 @@ class Surface:
 
     `positions` (V, 3) and `faces` (F, 3); faces without area, thinner than `THINNEST` of their length,
     or with a position that is not finite are left out.
-    `only` bool (F,) leaves out others.
+    `normals` float32 (F, 3) are the faces' own, zero for those; `sound` bool (F,) are the others.
     Raises EspalierError mesh_empty where no face is left.
     """
 
-    def __init__(
-        self,
-        positions: npt.NDArray[Any],
-        faces: npt.NDArray[Any],
-        *,
-        only: npt.NDArray[np.bool_] | None = None,
-        run: Run | None = None,
-    ) -> None:
-        sound = _sound_faces(positions, faces)
-        if only is not None:
-            sound &= only
-        kept = np.flatnonzero(sound)
+    def __init__(self, positions: npt.NDArray[Any], faces: npt.NDArray[Any], *, run: Run | None = None) -> None:
+        self.positions, self.faces = positions, faces
+        self.normals = np.empty((len(faces), 3), dtype=np.float32)
+        self.sound = np.empty(len(faces), dtype=bool)
+        centers = np.empty((len(faces), 3), dtype=np.float32)
+
+        def measure(batch: slice) -> None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                a, b, c = (positions[faces[batch, corner]].astype(np.float64) for corner in range(3))
+                one, two = b - a, c - a
+                crosses = cross(one, two)
+                area = dot(crosses, crosses)
+                longest = np.maximum(dot(one, one), np.maximum(dot(two, two), dot(two - one, two - one)))
+                sound = np.isfinite(area) & (area > (THINNEST * longest) ** 2)
+                self.sound[batch] = sound
+                self.normals[batch] = crosses / np.sqrt(np.where(sound, area, np.inf))[:, None]
+                self.normals[batch][~sound] = 0.0
+                centers[batch] = a + b + c
+
+        for_each(batches(len(faces)), measure, run)
+        kept = np.flatnonzero(self.sound)
         if not len(kept):
             raise EspalierError("mesh_empty")
-        self.positions, self.faces = positions, faces
-        kept = kept[morton_order(corner_sums(positions, faces[kept]))]
-        rank = np.full(len(positions), len(positions), dtype=np.int64)
-        finite = np.flatnonzero(np.isfinite(positions).all(axis=1))
-        order = finite[morton_order(positions[finite])]
+        self._plant(kept[morton_order(centers[kept])], run)
+
+    def narrowed(self, only: npt.NDArray[np.bool_], run: Run | None = None) -> Surface | None:
+        """Return the same surface with none but the faces of `only` bool (F,) to be hit, or None where none is left."""
+        kept = np.flatnonzero(self.sound & only)
+        if not len(kept):
+            return None
+        narrow = copy(self)
+        narrow._plant(kept[morton_order(corner_sums(self.positions, self.faces[kept]))], run)
+        return narrow
+
+    def _plant(self, kept: npt.NDArray[np.int64], run: Run | None) -> None:
+        """Build the trees over faces `kept`, which lie in Morton order, with their vertices in that order too."""
+        used = np.zeros(len(self.positions), dtype=bool)
+        used[self.faces[kept]] = True
+        order = np.flatnonzero(used)
+        order = order[morton_order(self.positions[order])]
+        rank = np.empty(len(self.positions), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        self._parts: list[_Part] = []
-        for number in range(-(-len(kept) // FACES_AT_ONCE)):
+        positions = self.positions[order].astype(np.float64)
+        self._parts = []
+        for start in range(0, len(kept), FACES_AT_ONCE):
             if run is not None:
                 run.check()
-            chunk = kept[number * FACES_AT_ONCE : (number + 1) * FACES_AT_ONCE]
-            self._parts.append(_Part(positions[order], rank[faces[chunk]], chunk))
+            chunk = kept[start : start + FACES_AT_ONCE]
+            self._parts.append(_Part(positions, rank[self.faces[chunk]], chunk))
 
     def closest(self, points: npt.NDArray[Any], run: Run | None = None, *, ordered: bool = False) -> Hits:
         """Return the closest point on the surface to each of `points` (N, 3), which must be finite.
@@ -98,19 +123,22 @@ class Surface:
         count = len(points)
         hits = Hits(np.full(count, -1, np.int32), np.zeros((count, 2), np.float32), np.full(count, np.inf, np.float32))
         order = None if ordered or count == 0 else morton_order(points)
-        for start in range(0, count, POINTS_AT_ONCE):
-            at = slice(start, start + POINTS_AT_ONCE) if order is None else order[start : start + POINTS_AT_ONCE]
-            hits.face[at], hits.weights[at], hits.distance[at] = self._closest(points[at], run)
+        for batch in batches(count, POINTS_AT_ONCE):
+            at = batch if order is None else order[batch]
+            hits.face[at], spot, hits.distance[at] = self.find(points[at], run)
+            hits.weights[at] = self.weights(hits.face[at], spot)
         return hits
 
-    def _closest(
+    def find(
         self, points: npt.NDArray[Any], run: Run | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return face, closest point and distance of some `points` at once; without a cancel point while it lasts."""
         points = np.ascontiguousarray(points, dtype=np.float64)
         nearest = np.full(len(points), np.inf)
         face = np.zeros(len(points), dtype=np.int64)
         spot = np.empty_like(points)
-        for part in sorted(self._parts, key=lambda part: part.distance(points.mean(axis=0))):
+        middle = points.mean(axis=0)
+        for part in sorted(self._parts, key=lambda part: part.distance(middle)):
             if run is not None:
                 run.check()
             open_ = part.may_be_closer(points, nearest)
@@ -120,9 +148,10 @@ class Surface:
             better = squared < nearest[open_]
             open_ = open_[better]
             nearest[open_], face[open_], spot[open_] = squared[better], found[better], place[better]
-        return face, self._weights(face, spot), np.sqrt(nearest)
+        return face, spot, np.sqrt(nearest)
 
-    def _weights(self, face: npt.NDArray[np.int64], spot: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def weights(self, face: npt.NDArray[Any], spot: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the weights, float64 (N, 2), of faces' second and third corner at points `spot` (N, 3) on them."""
         a, b, c = (self.positions[self.faces[face, corner]].astype(np.float64) for corner in range(3))
         one, two, at = b - a, c - a, spot - a
         d11, d12, d22 = dot(one, one), dot(one, two), dot(two, two)
@@ -133,20 +162,6 @@ class Surface:
         second, third = np.clip(second, 0.0, 1.0), np.clip(third, 0.0, 1.0)
         excess = np.maximum(second + third, 1.0)
         return np.stack([second / excess, third / excess], axis=1)
-
-
-def _sound_faces(positions: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return bool (F,): which faces have a finite area, and enough of it for closest points to be exact."""
-    sound = np.empty(len(faces), dtype=bool)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(faces), 1 << 18):
-            part = faces[start : start + (1 << 18)]
-            crosses = face_crosses(positions, part)
-            area = dot(crosses, crosses)
-            a, b, c = (positions[part[:, corner]].astype(np.float64) for corner in range(3))
-            longest = np.maximum(dot(b - a, b - a), np.maximum(dot(c - b, c - b), dot(a - c, a - c)))
-            sound[start : start + (1 << 18)] = np.isfinite(area) & (area > (THINNEST * longest) ** 2)
-    return sound
 
 
 class _Part:

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends.base import Run
-from ..errors import EspalierError
 from .closest import POINTS_AT_ONCE, Hits, Surface
-from .normals import dot, face_crosses, normalize
+from .normals import dot
 
 TOLERANCE = 4.0
 """A second answer may lie this many times farther away than nearly all first answers that look the right way."""
@@ -28,21 +27,11 @@ CELLS = 256
 """Most cells on a side of the grid by which far faces are ruled out."""
 
 
-def face_normals(surface: Surface) -> npt.NDArray[np.float32]:
-    """Return the unit normals of all faces of `surface`, float32 (F, 3); zero for those without area."""
-    faces = surface.faces
-    out = np.empty((len(faces), 3), dtype=np.float32)
-    for start in range(0, len(faces), 1 << 18):
-        out[start : start + (1 << 18)] = normalize(face_crosses(surface.positions, faces[start : start + (1 << 18)]))
-    return out
-
-
 def reconsider(
     hits: Hits,
     points: npt.NDArray[Any],
     normals: npt.NDArray[Any],
     surface: Surface,
-    surface_normals: npt.NDArray[np.float32],
     tolerance: float,
     run: Run | None = None,
 ) -> int:
@@ -61,15 +50,14 @@ def reconsider(
         mine = np.flatnonzero((axis == direction // 2) & (positive == bool(direction % 2)))
         if not len(mine):
             continue
-        along = surface_normals[:, direction // 2] * np.float32(1 if direction % 2 else -1)
-        try:
-            part = Surface(surface.positions, surface.faces, only=near & (along > LEAN), run=run)
-        except EspalierError:
-            continue  # nothing near looks that way
+        along = surface.normals[:, direction // 2] * np.float32(1 if direction % 2 else -1)
+        part = surface.narrowed(near & (along > LEAN), run)
+        if part is None:
+            continue
         for start in range(0, len(mine), POINTS_AT_ONCE):
             some = mine[start : start + POINTS_AT_ONCE]
             second = part.closest(points[some], run)
-            good = (second.distance <= tolerance) & (dot(surface_normals[second.face], normals[some]) > 0)
+            good = (second.distance <= tolerance) & (dot(surface.normals[second.face], normals[some]) > 0)
             into = some[good]
             hits.face[into] = second.face[good]
             hits.weights[into] = second.weights[good]

@@ -17,11 +17,25 @@ POLL_S = 0.2
 """Seconds between two looks at whether the job was cancelled."""
 
 
-def for_each(items: Sequence[T], work: Callable[[T], None], run: Run | None, start: float, end: float) -> None:
+BATCH = 1 << 17
+"""Rows of one batch: its intermediate arrays stay in the processor's cache."""
+
+
+def batches(count: int, size: int = BATCH) -> list[slice]:
+    """Return slices that cover `count` rows."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def for_each(
+    items: Sequence[T],
+    work: Callable[[T], None],
+    run: Run | None,
+    progress: tuple[float, float] | None = None,
+) -> None:
     """Call `work` with each of `items`, several at a time, and return when all are done.
 
-    Progress goes from `start` to `end`. What `work` raises is raised here, and so is Cancelled; items that have not
-    begun then never do.
+    `progress` is the fraction of the stage before and after, reported on the way. What `work` raises is raised here,
+    and so is Cancelled; items that have not begun then never do.
     """
     threads = min(os.cpu_count() or 1, MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
@@ -32,7 +46,9 @@ def for_each(items: Sequence[T], work: Callable[[T], None], run: Run | None, sta
                 for future in done:
                     future.result()
                 if run is not None:
-                    run.progress(start + (end - start) * (1 - len(waiting) / len(items)))
+                    run.check()
+                    if progress is not None:
+                        run.progress(progress[1] - (progress[1] - progress[0]) * len(waiting) / len(items))
         finally:
             for future in waiting:
                 future.cancel()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from engine.mesh.color import to_srgb
+from engine.mesh.raster import cover
+from engine.mesh.rows import equal_rows, float_bits
 
 
 def cube_map(positions: np.ndarray, faces: np.ndarray, gutter: float = 0.01) -> np.ndarray:
@@ -28,6 +30,16 @@ def cube_map(positions: np.ndarray, faces: np.ndarray, gutter: float = 0.01) -> 
     return place.astype(np.float32)
 
 
+def split_at_seams(
+    positions: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return positions, faces and UVs as a GLB has them: a vertex at a seam is there once for each chart."""
+    keys = np.concatenate([faces.reshape(-1, 1).astype(np.uint32), float_bits(corner_uvs.reshape(-1, 2))], axis=1)
+    representative, kind = equal_rows(keys)
+    split = np.asarray(positions, dtype=np.float32)[faces.reshape(-1)[representative]]
+    return split, kind.reshape(-1, 3), corner_uvs.reshape(-1, 2)[representative]
+
+
 def pattern(points: np.ndarray) -> np.ndarray:
     """Return a linear color (N, 3) for places in space: smooth, and different everywhere."""
     x, y, z = (np.asarray(points, dtype=np.float64) / 0.45).T
@@ -37,8 +49,6 @@ def pattern(points: np.ndarray) -> np.ndarray:
 
 def painted(positions: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray, size: int) -> np.ndarray:
     """Return the texture uint8 (size, size, 3) that shows `pattern` on a mesh; the background is bright magenta."""
-    from engine.mesh.raster import cover
-
     found = cover(corner_uvs.reshape(-1, 2), np.arange(len(faces) * 3).reshape(-1, 3), size, border=2)
     at = np.asarray(positions, dtype=np.float64)[faces][found.face]
     w = found.weights
