@@ -228,7 +228,7 @@ def _match(layout: _Layout, surface: Surface, progress: _Steps) -> tuple[Hits, f
         def weigh(part: slice, group: slice = group, spots: npt.NDArray[np.float64] = spots) -> None:
             at = _shifted(part, group.start)
             hits.weights[at] = surface.weights(hits.face[at], spots[part])
-            agreeing[at] = dot(surface.normals[hits.face[at]], layout.smooth_normals(at)) > 0
+            agreeing[at] = dot(surface.normals.take(hits.face[at], axis=0), layout.smooth_normals(at)) > 0
 
         for_each(parts, place, progress.run)
         for index, part in enumerate(parts):
@@ -340,7 +340,7 @@ def _corner_mean(
     values: npt.NDArray[np.float32], face: npt.NDArray[Any], weights: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Return `values` (F, 3, K) of corners, interpolated within faces."""
-    corners = values[face]
+    corners = values.take(face, axis=0)
     mean: npt.NDArray[np.float32] = corners[:, 0] + (corners[:, 1] - corners[:, 0]) * weights[:, :1]
     mean += (corners[:, 2] - corners[:, 0]) * weights[:, 1:]
     return mean

@@ -152,7 +152,8 @@ class Surface:
 
     def weights(self, face: npt.NDArray[Any], spot: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the weights, float64 (N, 2), of faces' second and third corner at points `spot` (N, 3) on them."""
-        a, b, c = (self.positions[self.faces[face, corner]].astype(np.float64) for corner in range(3))
+        corners = self.faces.take(face, axis=0)
+        a, b, c = (self.positions.take(corners[:, corner], axis=0).astype(np.float64) for corner in range(3))
         one, two, at = b - a, c - a, spot - a
         d11, d12, d22 = dot(one, one), dot(one, two), dot(two, two)
         d1, d2 = dot(at, one), dot(at, two)

@@ -58,8 +58,8 @@ class Gutter:
             strip = image[row * BLOCK : (row + 1) * BLOCK]
             mask = self._covered[row * BLOCK : (row + 1) * BLOCK]
             columns = np.empty((width, channels + 1), dtype=np.float32)
-            columns[:, :channels] = np.einsum("hwc,hw->wc", strip, mask, dtype=np.float32)
-            columns[:, channels] = mask.sum(axis=0)
+            columns[:, :channels] = (strip * mask[..., None]).sum(axis=0, dtype=np.uint16)
+            columns[:, channels] = mask.sum(axis=0, dtype=np.uint16)
             sums[row] = np.add.reduceat(columns, np.arange(0, width, BLOCK), axis=0)
         smooth = push_pull(sums[..., :channels] / np.maximum(sums[..., channels:], 1.0), sums[..., channels] > 0)
         y = np.clip((self._far // width + 0.5) / BLOCK - 0.5, 0, tall - 1)

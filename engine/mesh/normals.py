@@ -68,12 +68,12 @@ def vertex_normals(positions: Floats, faces: Ints, *, weld: bool = True) -> npt.
         sides = np.roll(corners, -1, axis=1) - corners
         unit = normalize(cross(sides[:, 0], sides[:, 1]))
         sides = normalize(sides)
-        for corner in range(3):
-            cosine = -dot(sides[:, corner], sides[:, corner - 1])
-            angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-            at = part[:, corner]
-            for axis in range(3):
-                normals[:, axis] += np.bincount(at, angle * unit[:, axis], minlength=len(positions))
+        cosine = -dot(sides, np.roll(sides, 1, axis=1))
+        angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+        at = part.reshape(-1)
+        for axis in range(3):
+            weight = (angle * unit[:, axis, None]).reshape(-1)
+            normals[:, axis] += np.bincount(at, weight, minlength=len(positions))
     lost = ~normals.any(axis=1)
     normals = normalize(normals)
     normals[lost] = (0.0, 0.0, 1.0)

@@ -18,6 +18,7 @@ from ..errors import EspalierError
 from .mipmap import MipMap
 from .model import Material, Texture
 from .normals import dot, face_crosses
+from .parallel import batches
 from .raster import rasterize
 from .volume import SparseVolume
 
@@ -135,14 +136,9 @@ class MaterialAppearance:
         """Decode the textures, and make those of their levels that samples like these need."""
         if not self._sources or self.uvs is None:
             return
-        crosses = face_crosses(self.positions, self.faces)
-        area = np.sqrt(dot(crosses, crosses))
-        corners = self.uvs[self.faces].astype(np.float64)
-        one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        mapped = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            density = mapped / area
-        self._density = np.where(np.isfinite(density), density, 0.0).astype(np.float32)
+        some = np.unique(face)
+        self._density = np.zeros(len(self.faces), dtype=np.float32)
+        self._density[some] = self._densities(some)
         spread = self._level(face, footprint, 1)  # the level for a texture of one pixel
         known = spread[spread > -math.inf]
         low, high = np.quantile(known, (0.02, 0.98)) if len(known) else (-math.inf, -math.inf)
@@ -170,6 +166,23 @@ class MaterialAppearance:
                 last=last,
                 covered=covered if last > 1 else None,
             )
+        if any(image.first < image.last for image in self._images.values()):
+            self._density = self._densities(np.arange(len(self.faces)))
+
+    def _densities(self, face: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the area in UV of faces over that in space, float32 (N,); 0 where it has none."""
+        assert self.uvs is not None
+        density = np.empty(len(face), dtype=np.float32)
+        for part in batches(len(face)):
+            corners = self.faces.take(face[part], axis=0)
+            crosses = face_crosses(self.positions, corners)
+            area = np.sqrt(dot(crosses, crosses))
+            place = self.uvs.take(corners, axis=0).astype(np.float64)
+            one, two = place[:, 1] - place[:, 0], place[:, 2] - place[:, 0]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / area
+            density[part] = np.where(np.isfinite(ratio), ratio, 0.0)
+        return density
 
     def _coverage(self, height: int, width: int, run: Run | None) -> npt.NDArray[np.bool_]:
         """Return which pixels of a texture, halved until it is small enough, lie under some face."""
@@ -264,7 +277,8 @@ def interpolate(
     values: npt.NDArray[Any], faces: npt.NDArray[Any], face: npt.NDArray[Any], weights: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
     """Return `values` (V, K) of the vertices at places of faces, given by weights (N, 2) of second and third corner."""
-    a, b, c = (values[faces[face, corner]] for corner in range(3))
+    corners = faces.take(face, axis=0)
+    a, b, c = (values.take(corners[:, corner], axis=0) for corner in range(3))
     second, third = weights[:, :1].astype(values.dtype), weights[:, 1:].astype(values.dtype)
     return np.asarray(a + (b - a) * second + (c - a) * third)
 

@@ -76,7 +76,7 @@ def speed() -> dict[str, Entry]:
     """Bake 1.31 M faces into 2048 textures for 200 k faces."""
     positions, faces, _, _, source = asset(8, 2048)
     low, low_faces = simplified(positions, faces, 200_000)
-    uvs = cube_map(low, low_faces)
+    uvs = cube_map(low, low_faces, gutter=0.03)  # 62 % of the texels, as an unwrap fills them
     flat, corners = uvs.reshape(-1, 2), np.arange(low_faces.size).reshape(-1, 3)
     raster = quiet(lambda: cover(flat, corners, 2048))
     plain = quiet(lambda: bake(target_of(low, low_faces, uvs), source, 2048))
