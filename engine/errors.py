@@ -123,6 +123,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The mesh cannot be worked on: {reason}.",
         "Repair or export it again.",
     ),
+    "unwrap_parts": (
+        FAILURE,
+        "The mesh has {parts} separate parts, more than fit on a texture of {size} x {size} pixels.",
+        "Raise the texture size, or turn Remesh on.",
+    ),
     "mesh_without_uvs": (
         FAILURE,
         "No triangle of the mesh has an area in its texture coordinates.",
