@@ -50,12 +50,13 @@ def pattern(points: np.ndarray) -> np.ndarray:
 def painted(positions: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray, size: int) -> np.ndarray:
     """Return the texture uint8 (size, size, 3) that shows `pattern` on a mesh; the background is bright magenta."""
     found = cover(corner_uvs.reshape(-1, 2), np.arange(len(faces) * 3).reshape(-1, 3), size, border=2)
-    at = np.asarray(positions, dtype=np.float64)[faces][found.face]
-    w = found.weights
-    points = at[:, 0] + (at[:, 1] - at[:, 0]) * w[:, :1] + (at[:, 2] - at[:, 0]) * w[:, 1:]
+    corners = np.asarray(positions, dtype=np.float64)[faces]
     image = np.empty((size * size, 3), dtype=np.uint8)
     image[:] = (255, 0, 255)
-    image[found.texel] = np.round(to_srgb(pattern(points)) * 255)
+    for start in range(0, len(found), 1 << 18):  # no more memory than what is measured with it
+        at, w = corners[found.face[start : start + (1 << 18)]], found.weights[start : start + (1 << 18)]
+        points = at[:, 0] + (at[:, 1] - at[:, 0]) * w[:, :1] + (at[:, 2] - at[:, 0]) * w[:, 1:]
+        image[found.texel[start : start + (1 << 18)]] = np.round(to_srgb(pattern(points)) * 255)
     return image.reshape(size, size, 3)
 
 
