@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install the extension from its zip into a user folder and enable it in `bpy`, as Blender itself does."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "bl_ext.user_default.espalier"
+USERS = ROOT / ".cache" / "users"
+
+
+def build_zip(output: Path = ROOT / "dist") -> Path:
+    """Return the zip of this tree for this platform and this CPython, built anew where something changed."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    command = [sys.executable, ROOT / "wheels" / "build.py", "--python", version, "--output", output]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    return Path(result.stdout.strip())
+
+
+def install(user_resources: Path, archive: Path) -> Path:
+    """Unzip `archive` into the user folder and return where; one that is installed already is left alone."""
+    folder = user_resources / "extensions" / "user_default"
+    target, stamp = folder / "espalier", folder / ".espalier-zip"
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if target.is_dir() and stamp.is_file() and stamp.read_text("utf-8") == digest:
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unzip-") as temporary:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(temporary)
+        Path(temporary).chmod(0o755)
+        Path(temporary).rename(target)
+        Path(temporary).mkdir()
+    stamp.write_text(digest, "utf-8")
+    return target
+
+
+def use(user_resources: Path) -> None:
+    """Make `user_resources` this process's user folder; it only counts before the first `import bpy`."""
+    if "bpy" in sys.modules:
+        raise RuntimeError("bpy has been imported already, with another user folder")
+    user_resources.mkdir(parents=True, exist_ok=True)
+    os.environ["BLENDER_USER_RESOURCES"] = str(user_resources)
+
+
+def enable() -> str:
+    """Enable the installed extension, for which Blender unpacks its wheels, and return the name of its module.
+
+    Raises what the extension raises on import or in `register`, or ImportError where Blender refuses it.
+    """
+    import addon_utils
+
+    failures: list[BaseException] = []
+    if addon_utils.enable(MODULE, default_set=True, handle_error=failures.append) is None:
+        raise failures[0] if failures else ImportError(f"Blender refused to enable {MODULE}")
+    return MODULE
+
+
+def disable() -> None:
+    """Disable the extension again."""
+    import addon_utils
+
+    addon_utils.disable(MODULE, default_set=True)
+
+
+def module(name: str = "") -> ModuleType:
+    """Return a module of the enabled extension: `module("engine.errors")`, or the extension itself."""
+    return importlib.import_module(f"{MODULE}.{name}" if name else MODULE)
+
+
+def prepare(purpose: str) -> Path:
+    """Build, install and choose the user folder for `purpose`, one for each CPython; call it before `import bpy`."""
+    user_resources = USERS / f"{purpose}-{sys.version_info.major}.{sys.version_info.minor}"
+    install(user_resources, build_zip())
+    use(user_resources)
+    return user_resources
