@@ -18,13 +18,11 @@ from ..errors import EspalierError
 from .atomic import unwritable
 from .edges import find_edges, find_hard_edges
 from .glb import Material, Mesh, Texture, read_glb
+from .layout import DESCRIPTION, VERSION
 from .model import SUFFIXES
 from .textures import inspect_texture
 from .weld import Welded, weld
 
-VERSION = 1
-"""Of the layout of the folder; an importer refuses one that it does not know."""
-DESCRIPTION = "import.json"
 _MOST_CORNERS = 2**31 - 1
 
 

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data-blocks that stay only when everything went well."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import bpy
+
+
+class Rollback:
+    """Remembers new data-blocks; when its `with` block raises, they are removed again.
+
+    `watch` covers what an operator makes out of sight: everything that was not there before.
+    """
+
+    def __init__(self, watch: bool = False) -> None:
+        self._made: list[bpy.types.ID] = []
+        self._before = {block.session_uid for block in _all_blocks()} if watch else None
+
+    def __enter__(self) -> Rollback:
+        return self
+
+    def add(self, block: bpy.types.ID) -> None:
+        """Remember `block` as new."""
+        self._made.append(block)
+
+    def made(self) -> list[bpy.types.ID]:
+        """Return the new data-blocks, in the order of `bpy.data` where they are watched."""
+        if self._before is None:
+            return list(self._made)
+        return [block for block in _all_blocks() if block.session_uid not in self._before]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            bpy.data.batch_remove(self.made())
+
+
+def _all_blocks() -> list[bpy.types.ID]:
+    """Return every data-block of this file that an import could make."""
+    collections = (p.identifier for p in bpy.data.bl_rna.properties if p.type == "COLLECTION")
+    # Screens and window managers belong to the window and may not be removed.
+    wanted = (getattr(bpy.data, name) for name in collections if name not in ("screens", "window_managers"))
+    return [block for collection in wanted for block in collection]

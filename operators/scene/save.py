@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A .blend that holds only an asset and what it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bpy
+
+from ...engine.errors import EspalierError
+from ...engine.mesh.atomic import replacing
+
+
+def save_blend(path: Path, *assets: bpy.types.Object) -> None:
+    """Write `assets` and all that they use, and nothing else of the open file, as the compressed .blend `path`.
+
+    The file opens with a scene of its own in which they stand as they do now, the first one active. The open file
+    stays as it is. The file appears whole or not at all.
+
+    Raises EspalierError `disk_full` or `output_unwritable`.
+    """
+    with _stage(assets) as scene, replacing(path) as partial:
+        try:
+            bpy.data.libraries.write(str(partial), {scene}, path_remap="NONE", fake_user=False, compress=True)
+        except RuntimeError as error:
+            reason = "Blender could not write it"
+            raise EspalierError("output_unwritable", detail=str(error), path=path, reason=reason) from error
+
+
+@contextmanager
+def _stage(assets: tuple[bpy.types.Object, ...]) -> Iterator[bpy.types.Scene]:
+    """Yield a temporary scene with `assets` and what hangs below them; it is gone afterwards."""
+    scene = bpy.data.scenes.new(assets[0].name)
+    try:
+        for asset in assets:
+            for member in (asset, *asset.children_recursive):
+                scene.collection.objects.link(member)
+        view_layer = scene.view_layers[0]
+        for asset in assets:
+            asset.select_set(True, view_layer=view_layer)
+        view_layer.objects.active = assets[0]
+        yield scene
+    finally:
+        bpy.data.scenes.remove(scene)
