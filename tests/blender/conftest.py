@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The add-on under test is the one that a person would have: built, zipped, installed into an empty user folder, enabled.
+
+All this happens as this file is imported, before any test imports `bpy`, which reads its user folder once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.support import extension
+
+extension.USERS.mkdir(parents=True, exist_ok=True)
+USER_RESOURCES = Path(tempfile.mkdtemp(dir=extension.USERS, prefix="tests-"))
+ARCHIVE = extension.build_zip()
+extension.install(USER_RESOURCES, ARCHIVE)
+extension.use(USER_RESOURCES)
+
+import bpy  # noqa: E402
+
+atexit.register(shutil.rmtree, USER_RESOURCES, ignore_errors=True)
+extension.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean_blender() -> Iterator[None]:
+    """Give each test module an empty scene and the enabled add-on; factory settings would disable it."""
+    if extension.MODULE not in bpy.context.preferences.addons:
+        extension.enable()
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    yield
+
+
+@pytest.fixture
+def empty_scene() -> None:
+    """Give a test an empty scene of its own, the add-on staying as it is."""
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+@pytest.fixture(scope="session")
+def addon() -> ModuleType:
+    """Return the add-on's top module."""
+    return extension.module()
+
+
+@pytest.fixture(scope="session")
+def user_resources() -> Path:
+    """Return Blender's user folder of this test run."""
+    return USER_RESOURCES
+
+
+@pytest.fixture(scope="session")
+def archive() -> Path:
+    """Return the zip that the add-on under test was installed from."""
+    return ARCHIVE
