@@ -60,3 +60,28 @@ def user_resources() -> Path:
 def archive() -> Path:
     """Return the zip that the add-on under test was installed from."""
     return ARCHIVE
+
+
+class Espalier:
+    """The enabled extension as a test sees it."""
+
+    module = staticmethod(extension.module)
+    enable = staticmethod(extension.enable)
+    disable = staticmethod(extension.disable)
+
+    @staticmethod
+    def open_empty_file() -> None:
+        """Open a new, empty file, as File > New does."""
+        bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+@pytest.fixture
+def espalier(empty_scene: None) -> Iterator[Espalier]:
+    """Return the extension with an empty scene, no jobs, no library and no error; its workers end with the test."""
+    session = extension.module("operators.session")
+    session.session.close()
+    shutil.rmtree(session.user_folder(), ignore_errors=True)
+    extension.disable()
+    extension.enable()
+    yield Espalier()
+    extension.module("operators.session").session.close()
