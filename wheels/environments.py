@@ -59,7 +59,7 @@ def make(name: str) -> Path:
         base = pythons.find(wanted.python)
         if base is None:
             fail(
-                f"CPython {wanted.python} with its venv module, which {wanted.what.split(' (')[0]} needs, was not found.",
+                f"CPython {wanted.python} with its venv module was not found, and {name} needs it.",
                 f"Install Python {wanted.python} (on Debian: python{wanted.python} python{wanted.python}-venv).",
             )
         say(f"Setting up {wanted.what}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on under test is the one that a person would have: built, zipped, installed into an empty user folder, enabled.
+"""The add-on under test is the one that a person would have: zipped, installed into an empty user folder, enabled.
 
 All this happens as this file is imported, before any test imports `bpy`, which reads its user folder once.
 """
@@ -30,12 +30,11 @@ extension.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def clean_blender() -> Iterator[None]:
+def clean_blender() -> None:
     """Give each test module an empty scene and the enabled add-on; factory settings would disable it."""
     if extension.MODULE not in bpy.context.preferences.addons:
         extension.enable()
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    yield
 
 
 @pytest.fixture

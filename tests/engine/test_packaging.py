@@ -35,7 +35,18 @@ TAGS = {
 }
 NETWORK = {"aiohttp", "ftplib", "http", "httpx", "requests", "smtplib", "socket", "ssl", "urllib3", "websockets"}
 BUNDLED = {"PIL", "scipy", "pyamg"}
-OF_BLENDER = {"bpy", "bmesh", "mathutils", "gpu", "blf", "bl_operators", "bpy_extras", "addon_utils", "numpy", "requests"}
+OF_BLENDER = {
+    "bpy",
+    "bmesh",
+    "mathutils",
+    "gpu",
+    "blf",
+    "bl_operators",
+    "bpy_extras",
+    "addon_utils",
+    "numpy",
+    "requests",
+}
 
 
 def build(output: Path, root: Path = ROOT) -> Path:
@@ -111,7 +122,9 @@ def test_the_zip_holds_the_extension_and_nothing_else(archive: Path) -> None:
     for name in names:
         path = PurePosixPath(name)
         top = path.parts[0]
-        assert top in {"__init__.py", "LICENSE", "blender_manifest.toml", "engine", "operators", "panels", "wheels"}, name
+        assert top in {"__init__.py", "LICENSE", "blender_manifest.toml", "engine", "operators", "panels", "wheels"}, (
+            name
+        )
         assert path.suffix in {".py", ".json", ".png", ".toml", ".whl"} or name == "LICENSE", name
         assert not any(part.startswith((".", "__pycache__", "test")) for part in path.parts), name
     assert [f"./{name}" for name in names if name.endswith(".whl")] == manifest["wheels"]

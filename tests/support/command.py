@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extension's command line without a Blender program: `python -m tests.support.command ARGS...` in a bpy environment.
+"""The extension's command line without a Blender program: `python -m tests.support.command ARGS...`, beside a `bpy`.
 
 The zip is built and installed as a person would have it, and `blender -b -c espalier ARGS...` answers the same.
 """
