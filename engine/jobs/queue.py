@@ -87,6 +87,8 @@ class JobQueue:
 
     def submit(self, request: GenerationRequest, placement: Mapping[str, Any] | None = None) -> str:
         """Queue `request` and return the new job's id at once. `placement` is JSON data that comes back with it."""
+        if self._closed:
+            raise RuntimeError("the queue is closed")
         now = time.time()
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}"
         self._book.add(Job(name, request, State.QUEUED, placement=dict(placement or {}), created=now))

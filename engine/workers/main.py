@@ -53,6 +53,8 @@ class Child:
         try:
             for order in self._channel.orders():
                 if isinstance(order, RunJob):
+                    # Said of an earlier run of the same job, after that had ended.
+                    self._cancelled.discard(order.job)
                     self._jobs.put(order)
                 elif isinstance(order, CancelJob):
                     self._cancelled.add(order.job)
@@ -100,7 +102,6 @@ class Child:
             failure = as_failure(error, backend.name, folder)
             print(failure, failure.detail, sep="\n", file=sys.stderr, flush=True)
             self._channel.send(Failed(order.job, failure.to_json()))
-        self._cancelled.discard(order.job)
 
 
 def load(name: str) -> Backend:
