@@ -22,8 +22,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 def handlers() -> list[str]:
     """Return where each of Blender's application handlers comes from."""
-    lists = [value for value in vars(bpy.app.handlers).values() if isinstance(value, list)]
-    lists += [value for name in dir(bpy.app.handlers) if isinstance(value := getattr(bpy.app.handlers, name), list)]
+    lists = [value for name in dir(bpy.app.handlers) if isinstance(value := getattr(bpy.app.handlers, name), list)]
     return sorted({function.__module__ for functions in lists for function in functions})
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +25,9 @@ def build_zip(output: Path = ROOT / "dist") -> Path:
     """Return the zip of this tree for this platform and this CPython, built anew where something changed."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [sys.executable, ROOT / "wheels" / "build.py", "--python", version, "--output", output]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    if result.returncode != 0:
+        raise SystemExit(result.returncode)
     return Path(result.stdout.strip())
 
 
@@ -60,12 +64,27 @@ def enable() -> str:
 
     Raises what the extension raises on import or in `register`, or ImportError where Blender refuses it.
     """
+    import bpy  # noqa: I001  (it puts Blender's own modules on the path)
     import addon_utils
 
+    _leave_early(bpy.app.version)
     failures: list[BaseException] = []
     if addon_utils.enable(MODULE, default_set=True, handle_error=failures.append) is None:
         raise failures[0] if failures else ImportError(f"Blender refused to enable {MODULE}")
     return MODULE
+
+
+@cache
+def _leave_early(version: tuple[int, int, int]) -> None:
+    """End the process before the destructors of bpy 4.2, which call a Python that is gone when add-ons have panels.
+
+    Handlers of exit run last in, first out: output is flushed, then the process ends with the status it was given.
+    """
+    if version >= (4, 5) or not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    libc.on_exit(libc._exit, None)
+    libc.__cxa_atexit(libc.fflush, None, None)
 
 
 def disable() -> None:
