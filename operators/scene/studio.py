@@ -19,9 +19,9 @@ _MARGIN = 0.84
 _BACKDROP = (0.72, 0.72, 0.73)
 _LIGHTS = (
     # name, direction to the light, watts for a radius of one meter, size in radii
-    ("Key", (-1.3, -1.4, 1.9), 260.0, 2.4),
-    ("Fill", (1.9, -1.0, 0.7), 70.0, 3.0),
-    ("Rim", (0.9, 1.8, 1.6), 170.0, 1.6),
+    ("Key", (-1.3, -1.4, 1.9), 120.0, 2.4),
+    ("Fill", (1.9, -1.0, 0.7), 30.0, 3.0),
+    ("Rim", (0.9, 1.8, 1.6), 95.0, 1.6),
 )
 
 
@@ -51,7 +51,7 @@ def _world(name: str, rollback: Rollback) -> bpy.types.World:
     tree.nodes.clear()
     background = tree.nodes.new("ShaderNodeBackground")
     background.inputs["Color"].default_value = (*_BACKDROP, 1.0)
-    background.inputs["Strength"].default_value = 0.55
+    background.inputs["Strength"].default_value = 0.38
     output = tree.nodes.new("ShaderNodeOutputWorld")
     tree.links.new(output.inputs["Surface"], background.outputs["Background"])
     return world
