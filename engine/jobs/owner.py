@@ -48,6 +48,12 @@ class Owner:
                 path.unlink()
         return not dead
 
+    def sweep(self) -> None:
+        """Remove the files of all dead owners."""
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(OSError):
+                self.alive(path.stem)
+
     def release(self) -> None:
         """Let other owners adopt what this one leaves."""
         with contextlib.suppress(OSError):

@@ -160,6 +160,7 @@ class JobQueue:
                 self._waiting.append(row.job.id)
             elif row.job.state is State.FETCHING:
                 self._fetch(entry)
+        self._files.submit(self._owner.sweep)
         self._files.submit(lambda: self._library.tidy(self._ledger.states))
         return [self._book.entry(row.job.id).job for row in rows]
 
