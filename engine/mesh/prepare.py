@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import EspalierError
-from .atomic import unwritable
+from ..files import unwritable
 from .edges import find_edges, find_hard_edges
 from .glb import Material, Mesh, Texture, read_glb
 from .layout import DESCRIPTION, VERSION

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 
 from ...engine.errors import EspalierError
-from ...engine.mesh.atomic import replacing
+from ...engine.files import replacing
 from .framing import measure
 from .rollback import Rollback
 from .studio import build_studio

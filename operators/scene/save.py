@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 
 from ...engine.errors import EspalierError
-from ...engine.mesh.atomic import replacing
+from ...engine.files import replacing
 
 
 def save_blend(path: Path, *assets: bpy.types.Object) -> None:
