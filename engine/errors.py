@@ -86,6 +86,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     ),
     "engine_unknown": (USAGE, "There is no engine called {name}.", "Choose one of {known}."),
     "request_invalid": (FAILURE, "The stored request cannot be read: {reason}.", "Generate again from the image."),
+    "arguments_invalid": (USAGE, "{reason}.", "Add --help to see what the command takes."),
     # Files that are written
     "output_unwritable": (FAILURE, "{path} cannot be written: {reason}.", "Choose a place that you may write to."),
     "output_type": (USAGE, "{path} does not end in {suffix}.", "Give a file name that ends in {suffix}."),
@@ -148,6 +149,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     # Jobs
     "job_unknown": (FAILURE, "There is no job {job}.", "Generate again."),
     "job_state": (FAILURE, "The job {job} is {state} and cannot be {act}.", "Wait for it, or start a new one."),
+    "job_stopped": (FAILURE, "The job for {name} was stopped.", "Run it again to get the asset."),
     "job_interrupted": (
         FAILURE,
         "Blender closed before the job for {name} was finished.",

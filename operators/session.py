@@ -172,7 +172,12 @@ def _import_one(queue: JobQueue) -> bool:
             waiting = True
             continue
         with bpy.context.temp_override(window=window, screen=window.screen):
-            bpy.ops.espalier.import_asset("EXEC_DEFAULT", True, job=job.id)
+            try:
+                bpy.ops.espalier.import_asset("EXEC_DEFAULT", True, job=job.id)
+            except RuntimeError:
+                # An operator's error report is raised here; the operator has told the person already.
+                if job.id not in session.held:
+                    raise
         return True
     return waiting
 
