@@ -18,7 +18,7 @@ BPY ?= $(firstword $(filter 4.5 5.2,$(patsubst bpy-%,%,$(shell $(PYTHON) wheels/
 
 IN = $(PYTHON) wheels/environments.py exec
 COMMAND = $(IN) bpy-$(BPY) -m tests.support.command
-PYTEST = -m pytest -q -p no:cacheprovider
+PYTEST = -m pytest -p no:cacheprovider
 
 # The shell reads these from its environment, so that names with spaces and quotes reach the command whole.
 export IMAGE OUT BLENDER

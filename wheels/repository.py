@@ -8,6 +8,7 @@ The index is written by Blender's own tool, and its answer to duplicates or brok
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -30,7 +31,11 @@ def main() -> int:
     words = result.stdout + result.stderr
     if result.returncode != 0 or "error" in words.lower() or "warn" in words.lower():
         fail("Blender's tool did not accept the zips.", "Look at its words above.", words)
-    say(f"Wrote {folder / 'index.json'}")
+    index = folder / "index.json"
+    listing = json.loads(index.read_text("utf-8"))
+    listing["data"].sort(key=lambda item: item["archive_url"])
+    index.write_text(json.dumps(listing, indent=2) + "\n", "utf-8")
+    say(f"Wrote {index}")
     return 0
 
 

@@ -20,6 +20,8 @@ Coordinates are pixels of the window, from its lower left corner. Blender must r
 import itertools
 import json
 import os
+import shutil
+import subprocess
 import time
 import traceback
 from pathlib import Path
@@ -128,10 +130,21 @@ def scroll(x, y, steps=1, down=True):
 
 
 def screenshot(name):
-    """Write `name`.png, the whole window as it is drawn, into the output folder."""
+    """Write `name`.png, the whole window as it is on the screen, into the output folder.
+
+    Where ImageMagick can read the X server's screen it does: Blender's own operator reads black from Mesa's software
+    renderer.
+    """
     yield from wait(0.4)
-    with bpy.context.temp_override(window=window()):
-        bpy.ops.screen.screenshot(filepath=str(OUT / f"{name}.png"))
+    path = OUT / f"{name}.png"
+    if os.environ.get("DISPLAY") and shutil.which("import"):
+        capture = subprocess.Popen(["import", "-window", "root", str(path)], stdin=subprocess.DEVNULL)
+        while capture.poll() is None:
+            yield
+        check(capture.returncode == 0, f"the screenshot {path.name} is taken")
+    else:
+        with bpy.context.temp_override(window=window()):
+            bpy.ops.screen.screenshot(filepath=str(path))
     yield
 
 
