@@ -26,6 +26,12 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Use a PNG, JPEG, WebP, TIFF or BMP file.",
     ),
     "image_truncated": (FAILURE, "The image {path} is cut off.", "Export or download it again."),
+    "image_damaged": (FAILURE, "The image {path} is damaged.", "Export or download it again."),
+    "image_opaque": (
+        FAILURE,
+        "The image {path} has no transparency that shows the outline of the subject.",
+        "Switch Prepare Image on, or use an image with a transparent background.",
+    ),
     "image_too_large": (
         FAILURE,
         "The image {path} has {width} x {height} pixels, more than the limit of {limit} on a side or {pixels} in all.",
@@ -158,6 +164,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "job_outcome_unknown": (
         FAILURE,
         "Blender closed while the job for {name} was being handed over, so its outcome is not known.",
+        "Look at the account's usage before you press Retry, which may be billed again.",
+    ),
+    "job_contact_lost": (
+        FAILURE,
+        "Contact with the {engine} engine was lost while the job for {name} was under way.",
         "Look at the account's usage before you press Retry, which may be billed again.",
     ),
     "ledger_busy": (

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EspalierError
-from ..workers.durable import sync_folder
+from ..files import sync_folder, unwritable
 from .job import ACTIVE, State
 
 ASSET = "asset.glb"
 RESULT = "result.json"
 PARTIAL = ".partial"
 _PARTIAL_NAME = re.compile(rf"(?P<job>.+)-(?P<run>\d+){re.escape(PARTIAL)}")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Library:
@@ -42,7 +40,7 @@ class Library:
             probe.mkdir()
             probe.rmdir()
         except OSError as error:
-            raise unwritable(error, self.folder) from error
+            raise unwritable(self.folder, error) from error
 
     def place(self, job: str) -> Path:
         """Return where the asset of `job` is once it is ready."""
@@ -78,7 +76,7 @@ class Library:
         except ValueError as error:
             raise EspalierError("internal", repr(error), reason="an unreadable result", log=place) from error
         except OSError as error:
-            raise unwritable(error, place) from error
+            raise unwritable(place, error) from error
         self.sweep(job)
         return result if isinstance(result, dict) else {}
 
@@ -105,13 +103,6 @@ class Library:
             stale = match is not None and (state not in ACTIVE or int(match["run"]) != runs)
             if state is not None and (stale or (match is None and state is State.CANCELLED)):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
-
-
-def unwritable(error: OSError, path: Path) -> EspalierError:
-    """Return what `error`, met while writing `path`, is to a person."""
-    if error.errno in _FULL:
-        return EspalierError("disk_full", repr(error), path=path)
-    return EspalierError("output_unwritable", repr(error), path=path, reason=error.strerror or str(error))
 
 
 def _whole(folder: Path) -> bool:

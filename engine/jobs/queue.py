@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EspalierError
+from ..files import unwritable
 from ..request import GenerationRequest
 from ..workers.messages import CancelledJob, Failed, MessageError, Reached, Result, Started
 from ..workers.process import Ended, Launch, Limits, Worker
@@ -19,7 +20,7 @@ from .book import Book, Entry
 from .estimate import Estimate
 from .job import ACTIVE, MOVES, Job, State
 from .ledger import Ledger, Move, Row, Trace
-from .library import Library, unwritable
+from .library import Library
 from .owner import Owner
 from .pool import Pool
 from .recovery import FREE, Verdict, after_crash, after_loss
@@ -66,7 +67,7 @@ class JobQueue:
             (root / "owners").mkdir(exist_ok=True)
             self._owner = Owner(root / "owners")
         except OSError as error:
-            raise unwritable(error, root) from error
+            raise unwritable(root, error) from error
         try:
             self._ledger = Ledger(root / LEDGER, self._owner.id, trace)
             history = self._ledger.history(HISTORY)
@@ -311,13 +312,16 @@ class JobQueue:
         self._book.work(entry, lambda: self._library.promote(job.id, job.runs), follow)
 
     def _start(self) -> None:
-        """Give waiting jobs to free workers, oldest first."""
+        """Give waiting jobs to free workers, oldest first, and start at most one new worker."""
         full: set[str] = set()
+        alive = len(self._pool.workers)
         for job_id in tuple(self._waiting):
             entry = self._book.entries[job_id]
             engine = entry.job.request.engine
             if engine in full or not entry.settled:
                 continue
+            if len(self._pool.workers) > alive:  # the start of a process holds Python's lock for milliseconds
+                break
             try:
                 reserved = self._pool.reserve(engine, job_id)
             except EspalierError as error:

@@ -52,5 +52,6 @@ def after_loss(job: Job, begun: bool, free: bool, most_attempts: int, error: Esp
         return Verdict(State.QUEUED)  # a warm worker that died while it waited: no fault of the job
     if free or not begun:
         return Verdict(State.FAILED, error)
-    unknown = EspalierError("job_outcome_unknown", f"{error}\n{error.detail}", name=job.request.name)
-    return Verdict(State.UNKNOWN, unknown)
+    detail = f"{error}\n{error.detail}"
+    lost = EspalierError("job_contact_lost", detail, engine=job.request.engine, name=job.request.name)
+    return Verdict(State.UNKNOWN, lost)

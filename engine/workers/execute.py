@@ -15,8 +15,8 @@ from typing import Any
 from .. import __version__
 from ..backends.base import Asset, Backend, Progress, Run, Stage
 from ..errors import EspalierError
+from ..files import replacing, sync_file, sync_folder, unwritable
 from ..request import GenerationRequest
-from .durable import sync_file, sync_folder, write_whole
 
 ASSET = "asset.glb"
 THUMBNAIL = "thumbnail.png"
@@ -62,13 +62,13 @@ def execute(
         with run.stage("prepare"):
             facts = _prepare(folder, run)
         result = _describe(backend, asset, facts, run.timings)
-        write_whole(folder / REQUEST, _as_json(request.to_json()))
+        (folder / REQUEST).write_bytes(_as_json(request.to_json()))
         text = _as_json(result)
         for path in sorted(folder.rglob("*")):
             run.check()
             sync_folder(path) if path.is_dir() else sync_file(path)
-        write_whole(folder / RESULT, text)
-        sync_folder(folder)
+        with replacing(folder / RESULT) as partial:
+            partial.write_bytes(text)
         return result
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -124,10 +124,9 @@ def as_failure(error: BaseException, engine: str, folder: Path) -> EspalierError
     if isinstance(error, OSError):
         path = error.filename if isinstance(error.filename, str) else str(folder)
         ours = Path(path).is_relative_to(folder.parent)
-        if error.errno in _FULL:
-            return EspalierError("disk_full", detail, path=path)
         if error.errno == errno.ENOMEM:
             return EspalierError("memory_full", detail, engine=engine)
-        if error.errno in _REFUSED and ours:
-            return EspalierError("output_unwritable", detail, path=path, reason=os.strerror(error.errno or 0))
+        if error.errno in _FULL or (error.errno in _REFUSED and ours):
+            told = unwritable(Path(path), error)
+            return EspalierError(told.code, detail, **told.fields)
     return EspalierError("internal", detail, reason=traceback.format_exception_only(error)[-1].strip(), log="")

@@ -16,12 +16,18 @@ from ..errors import EspalierError
 MODULES = ("numpy", "PIL", "scipy", "pyamg", "requests")
 """What the engines of Blender's own Python import beside the standard library."""
 
-# The package's folder goes first and the others last, so that nothing there can hide a module of the standard library.
-BOOTSTRAP = (
-    "import sys; sys.path.insert(0, sys.argv[3]); "
-    "sys.path += [path for path in sys.argv[4:] if path not in sys.path]; "
-    "from engine.workers.main import main; main()"
-)
+# What comes from the standard library first has its compiled form beside it; all else is compiled into a folder that
+# is given. The package's folder goes first on the path and the others last, so that nothing there can hide a module of
+# the standard library.
+BOOTSTRAP = """
+import ctypes, dataclasses, difflib, hashlib, importlib, json, pathlib, queue, secrets, shutil, signal, sys, threading
+import traceback, typing, urllib.parse
+sys.dont_write_bytecode, sys.pycache_prefix = not sys.argv[3], sys.argv[3] or None
+sys.path.insert(0, sys.argv[4])
+sys.path += [path for path in sys.argv[5:] if path not in sys.path]
+from engine.workers.main import main
+main()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,8 @@ class Launch:
         The child is isolated from the person's own Python settings. Its compiled modules go into `bytecode`: never
         beside the code, which may lie in a folder that only an installer should write.
         """
-        cache = ["-X", f"pycache_prefix={bytecode}"] if bytecode else ["-B"]
-        interpreter = [self.python, "-I", "-u", "-X", "utf8", *cache]
-        return [*interpreter, "-c", BOOTSTRAP, self.backend or engine, str(os.getpid()), *self.paths]
+        interpreter = [self.python, "-I", "-u", "-X", "utf8", "-c", BOOTSTRAP]
+        return [*interpreter, self.backend or engine, str(os.getpid()), str(bytecode or ""), *self.paths]
 
     def environment(self, threads: int) -> dict[str, str]:
         """Return the child's environment: this process's, with at most `threads` threads for numerical libraries."""

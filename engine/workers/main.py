@@ -122,7 +122,7 @@ def _start_failure(error: Exception, name: str) -> EspalierError:
 
 
 def main() -> None:
-    """Run the child, whose arguments are the engine, its parent's process number, and module folders."""
+    """Run the child, whose first two arguments are the engine and its parent's process number (see `launch`)."""
     channel = Channel()
     engine, parent = sys.argv[1], int(sys.argv[2])
     tether.tie(parent)

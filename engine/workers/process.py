@@ -43,6 +43,7 @@ __all__ = ["Ended", "Event", "Launch", "Limits", "Worker", "current_launch"]
 
 _TAIL_LINES = 40
 _MOST_QUIET_STEP_S = 1.0
+_LET_GO_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,8 @@ class Worker:
 
     def _live(self, command: list[str], environment: Mapping[str, str]) -> None:
         """Start the process, wait until it has ended, and say so. Its end by the parent's hangs on this thread."""
+        # Python's lock is held while a process is made: first let the step that asked for it end.
+        time.sleep(_LET_GO_S)
         try:
             contained = Contained(command, environment)
         except (OSError, ValueError) as error:

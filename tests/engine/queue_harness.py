@@ -19,7 +19,7 @@ from engine.workers.process import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = Path(__file__).resolve().parent / "backends_for_tests"
-QUICK = Limits(silent_s=2.0, cancel_s=0.4, terminate_s=0.4)
+QUICK = Limits(silent_s=30.0, cancel_s=0.4, terminate_s=0.4)
 
 
 def scripted(create: str = "create_light", **env: str) -> Launch:
