@@ -6,9 +6,7 @@ All this happens as this file is imported, before any test imports `bpy`, which 
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,15 +15,13 @@ import pytest
 
 from tests.support import extension
 
-extension.USERS.mkdir(parents=True, exist_ok=True)
-USER_RESOURCES = Path(tempfile.mkdtemp(dir=extension.USERS, prefix="tests-"))
+USER_RESOURCES = extension.temporary_user()
 ARCHIVE = extension.build_zip()
 extension.install(USER_RESOURCES, ARCHIVE)
 extension.use(USER_RESOURCES)
 
 import bpy  # noqa: E402
 
-atexit.register(shutil.rmtree, USER_RESOURCES, ignore_errors=True)
 extension.enable()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import importlib
@@ -49,6 +50,17 @@ def install(user_resources: Path, archive: Path) -> Path:
         Path(temporary).mkdir()
     stamp.write_text(digest, "utf-8")
     return target
+
+
+def temporary_user() -> Path:
+    """Return an empty user folder that is removed when this process ends; those of killed processes go now."""
+    USERS.mkdir(parents=True, exist_ok=True)
+    for folder in USERS.glob("pid-*"):
+        if not Path("/proc", folder.name.split("-")[1]).exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=USERS, prefix=f"pid-{os.getpid()}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def use(user_resources: Path) -> None:
