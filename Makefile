@@ -6,7 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
-IMAGE ?= tests/data/chair.png
+IMAGE ?= $(firstword $(sort $(wildcard tests/data/*.png)))
 OUT ?= out
 ARGS ?= --help
 BLENDER ?=
