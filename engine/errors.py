@@ -220,4 +220,4 @@ class EspalierError(Exception):
         try:
             return cls(str(data["code"]), detail=str(data.get("detail", "")), **data["fields"])
         except (KeyError, TypeError, AttributeError):
-            return cls("internal", detail=repr(data), reason="an error that this version does not know", log="the library")
+            return cls("internal", detail=repr(data), reason="an error of another version", log="the library")

@@ -22,11 +22,9 @@ def engine_items() -> list[tuple[str, str, str]]:
 
 def tooltip(parameter: Parameter) -> str:
     """Return what a setting does and, for each engine that ignores it, why."""
-    lines = [parameter.help]
-    for engine in ENGINES:
-        if engine.name in available() and not parameter.honoured_by(engine.name):
-            lines.append(f"The {engine.label} engine ignores it: {parameter.ignored_by[engine.name]}")
-    return ".\n".join(lines)
+    ignored = [engine for engine in ENGINES if engine.name in available() and not parameter.honoured_by(engine.name)]
+    reasons = [f"The {engine.label} engine ignores it: {parameter.ignored_by[engine.name]}" for engine in ignored]
+    return ".\n".join([parameter.help, *reasons])
 
 
 def property_of(parameter: Parameter, update: Callable[[Any, Any], None] | None = None, **options: Any) -> Any:

@@ -22,7 +22,7 @@ def progress_text(job: Job) -> str:
         return "Waiting"
     text = job.label or "Starting"
     if job.remaining_s is not None:
-        text += f" – {duration(job.remaining_s)} left"
+        text += f", {duration(job.remaining_s)} left"
     return text
 
 

@@ -95,7 +95,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         allow_abbrev=False,
     )
     generate.add_argument("images", nargs="+", metavar="IMAGE", help="image files (PNG, JPEG, WebP, TIFF, BMP)")
-    generate.add_argument("-o", "--output", default=".", metavar="PATH", help="a .glb file, or a folder (default: here)")
+    generate.add_argument(
+        "-o", "--output", default=".", metavar="PATH", help="a .glb file, or a folder (default: here)"
+    )
     generate.add_argument("--blend", metavar="PATH", help="also write a .blend file, or one an image into a folder")
     generate.add_argument("--preview", metavar="PATH", help="also render a .png file, or one an image into a folder")
     generate.add_argument("--json", action="store_true", help="print one line of JSON per event, and nothing else")

@@ -18,10 +18,12 @@ from ...engine.parameters import ENGINES
 
 @contextmanager
 def private_stdout() -> Iterator[TextIO]:
-    """Keep the real standard output for the command and send what Blender itself prints to standard error."""
+    """Keep standard output for the command: what Blender itself prints there while it renders goes nowhere."""
     sys.stdout.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
     try:
         with open(kept, "w", encoding="utf-8", closefd=False) as stream:
             yield stream
@@ -74,7 +76,7 @@ class Report:
         label = next((e.label for e in ENGINES if e.name == job.request.engine), job.request.engine)
         rows = [("engine", f"{label} {result.get('engine_version', '')}".rstrip())]
         stages = {**result.get("stages", {}), **seconds}
-        rows += [(name, f"{value:.2f} s") for name, value in stages.items()]
+        rows += [(name.replace("_", " "), f"{value:.2f} s") for name, value in stages.items()]
         rows.append(("total", f"{sum(stages.values()):.2f} s"))
         rows += [(name, f"{result[name]:,}") for name in ("vertices", "faces") if name in result]
         if size := result.get("texture_size"):
@@ -88,9 +90,7 @@ class Report:
     def failed(self, image: str, error: EspalierError, job: str = "") -> None:
         """An image did not come out."""
         self._clear()
-        self._event(
-            "failed", job=job, image=image, code=error.code, cause=error.cause, remedy=error.remedy
-        )
+        self._event("failed", job=job, image=image, code=error.code, cause=error.cause, remedy=error.remedy)
         print(f"espalier: {Path(image).name}: {error}", file=sys.stderr)
         if error.detail:
             print(error.detail, file=sys.stderr)

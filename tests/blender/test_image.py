@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever Blender holds as an Image reaches the engine as a file with the same pixels, and Blender's own is untouched."""
+"""Whatever Blender holds as an Image reaches the engine as a file with the same pixels, and stays as it was."""
 
 import io
 

@@ -153,9 +153,18 @@ def open_sidebar(category=""):
     area().spaces.active.show_region_ui = True
     yield from until(lambda: region("VIEW_3D", "UI").width > 1, "the sidebar is open")
     if category and hasattr(region("VIEW_3D", "UI"), "active_panel_category"):
-        region("VIEW_3D", "UI").active_panel_category = category
+        yield from until(lambda: _choose(category), f"the tab {category} is in front")
         area().tag_redraw()
     yield from wait(0.5)
+
+
+def _choose(category):
+    """Choose a tab of the sidebar; before its first drawing the region has none, and Blender calls them read-only."""
+    try:
+        region("VIEW_3D", "UI").active_panel_category = category
+    except AttributeError:
+        return False
+    return True
 
 
 def dismiss_splash():
