@@ -36,9 +36,7 @@ def parse_value(parameter: Parameter, value: object) -> Value:
         word = str(value).strip()
         if isinstance(value, (str, int)) and not isinstance(value, bool) and word in parameter.choices:
             return word
-        raise EspalierError(
-            "parameter_choice", name=parameter.name, value=value, choices=", ".join(parameter.choices)
-        )
+        raise EspalierError("parameter_choice", name=parameter.name, value=value, choices=", ".join(parameter.choices))
     number = _parse_number(parameter, value)
     minimum, maximum = parameter.minimum, parameter.maximum
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
