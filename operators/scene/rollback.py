@@ -39,8 +39,9 @@ class Rollback:
 
 
 def _all_blocks() -> list[bpy.types.ID]:
-    """Return every data-block of this file that an import could make."""
+    """Return every data-block of this file that an import could make, once."""
     collections = (p.identifier for p in bpy.data.bl_rna.properties if p.type == "COLLECTION")
     # Screens and window managers belong to the window and may not be removed.
     wanted = (getattr(bpy.data, name) for name in collections if name not in ("screens", "window_managers"))
-    return [block for collection in wanted for block in collection]
+    # Some versions have a collection of all data-blocks besides those of each type.
+    return list({block.session_uid: block for collection in wanted for block in collection}.values())

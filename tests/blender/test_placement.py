@@ -70,6 +70,7 @@ def world_corners(target: bpy.types.Object) -> np.ndarray:
 def test_it_stands_on_its_base_at_the_location(tmp_path: Path, prepare: bool) -> None:
     scene = bpy.context.scene
     created = asset().place_asset(bpy.context, finished_job(tmp_path, prepare=prepare), scene, None, (1.0, -2.0, 3.0))
+    assert created.type == "MESH"
     low, high = world_corners(created)
     assert low[2] == pytest.approx(3.0, abs=1e-6)
     np.testing.assert_allclose((low + high)[:2] / 2, (1.0, -2.0), atol=1e-6)
