@@ -7,6 +7,9 @@ from types import TracebackType
 
 import bpy
 
+_OF_THE_WINDOW = (bpy.types.Screen, bpy.types.WorkSpace, bpy.types.WindowManager)
+"""Not data of the scene, and not to be removed."""
+
 
 class Rollback:
     """Remembers new data-blocks; when its `with` block raises, they are removed again.
@@ -40,8 +43,7 @@ class Rollback:
 
 def _all_blocks() -> list[bpy.types.ID]:
     """Return every data-block of this file that an import could make, once."""
-    collections = (p.identifier for p in bpy.data.bl_rna.properties if p.type == "COLLECTION")
-    # Screens and window managers belong to the window and may not be removed.
-    wanted = (getattr(bpy.data, name) for name in collections if name not in ("screens", "window_managers"))
-    # Some versions have a collection of all data-blocks besides those of each type.
-    return list({block.session_uid: block for collection in wanted for block in collection}.values())
+    names = (p.identifier for p in bpy.data.bl_rna.properties if p.type == "COLLECTION")
+    # By id, because newer versions have a collection of all data-blocks besides those of each type.
+    blocks = {block.session_uid: block for name in names for block in getattr(bpy.data, name)}
+    return [block for block in blocks.values() if not isinstance(block, _OF_THE_WINDOW)]

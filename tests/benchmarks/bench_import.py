@@ -17,10 +17,14 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from PIL import Image
 
 from tests.support import extension
-from tests.support.meshes import bumpy_sphere
+
+extension.enable()  # Pillow comes with the extension
+
+from PIL import Image  # noqa: E402
+
+from tests.support.meshes import bumpy_sphere  # noqa: E402
 
 ROUNDS = 5
 BAR = 8.0
@@ -46,7 +50,6 @@ def seconds(act: Callable[[], object]) -> float:
 
 def main() -> None:
     """Print the measurements as a line of JSON."""
-    extension.enable()
     glb, prepare = extension.module("engine.mesh.glb"), extension.module("engine.mesh.prepare").prepare
     asset = extension.module("operators.scene.asset")
     placement = extension.module("operators.scene.placement")
