@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from .job import ACTIVE, State
 ASSET = "asset.glb"
 RESULT = "result.json"
 PARTIAL = ".partial"
+_SCANNED_S = 3.0
 _PARTIAL_NAME = re.compile(rf"(?P<job>.+)-(?P<run>\d+){re.escape(PARTIAL)}")
 
 
@@ -68,7 +70,7 @@ class Library:
             if _whole(partial):
                 if place.exists():
                     shutil.rmtree(place)
-                os.replace(partial, place)
+                _rename(partial, place)
             sync_folder(self.folder)
             result = json.loads((place / RESULT).read_bytes())
         except FileNotFoundError as error:
@@ -103,6 +105,19 @@ class Library:
             stale = match is not None and (state not in ACTIVE or int(match["run"]) != runs)
             if state is not None and (stale or (match is None and state is State.CANCELLED)):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Rename a folder; on Windows, wait a little for a virus scanner that has just opened a file in it."""
+    deadline = time.monotonic() + (_SCANNED_S if os.name == "nt" else 0.0)
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _whole(folder: Path) -> bool:

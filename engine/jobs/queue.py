@@ -254,7 +254,8 @@ class JobQueue:
             error = worker.error_of(event)
             if error.code == "memory_full":
                 worker.stop()  # what it still holds would be missing the next time, too
-            self._finish(entry, Verdict(State.FAILED, error))
+            cancelled = entry.job.cancelling
+            self._finish(entry, Verdict(State.CANCELLED) if cancelled else Verdict(State.FAILED, error))
         elif isinstance(event, CancelledJob):
             self._finish(entry, Verdict(State.CANCELLED))
 

@@ -2,14 +2,16 @@
 """How long a timer's tick keeps Blender's main thread while four draft jobs run side by side.
 
 A tick is what the session's timer does but the import itself: step the queue, and look at the jobs and the delay to
-the next tick. `tick_p99_ms` and `tick_max_ms` are on the wall clock, other programs and all; `tick_cpu_p99_ms` is the
-processor time of this thread.
+the next tick. Of five rounds, each from the start of the workers to the last result: `tick_p99_ms` is the 99th
+percentile of all ticks, `tick_max_ms` the median of the longest of each round. Both are on the wall clock, other
+programs and all; `tick_cpu_p99_ms` is the processor time of this thread.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -25,8 +27,9 @@ from engine.request import GenerationRequest
 from engine.workers.launch import current_launch
 
 SLOTS = 4
-JOBS = 12
-LEAST_TICKS = 200
+JOBS = 8
+ROUNDS = 5
+LEAST_TICKS = 100
 SIZE = 1024
 P99_BAR_MS = 5.0
 MAX_BAR_MS = 16.0
@@ -72,12 +75,17 @@ def percentile(values: list[float], share: float) -> float:
 
 def main() -> None:
     """Measure, and print one JSON object."""
-    with tempfile.TemporaryDirectory(prefix="espalier tick ") as folder:
-        wall, processor = measure(Path(folder))
+    wall, processor, longest = [], [], []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory(prefix="espalier tick ") as folder:
+            round_wall, round_processor = measure(Path(folder))
+        if len(round_wall) < LEAST_TICKS:
+            raise SystemExit(f"only {len(round_wall)} ticks in a round: too few to say anything")
+        longest.append(max(round_wall))
+        wall += round_wall
+        processor += round_processor
     print(f"{len(wall)} ticks, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    if len(wall) < LEAST_TICKS:
-        raise SystemExit(f"only {len(wall)} ticks: too few for a 99th percentile")
-    p99, most, cpu = percentile(wall, 0.99), 1000 * max(wall), percentile(processor, 0.99)
+    p99, most, cpu = percentile(wall, 0.99), 1000 * statistics.median(longest), percentile(processor, 0.99)
     measured = {
         "tick_p99_ms": (p99, P99_BAR_MS),
         "tick_max_ms": (most, MAX_BAR_MS),

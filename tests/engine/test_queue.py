@@ -250,6 +250,14 @@ def test_an_engine_that_does_not_start_fails_each_job_once(opened: Open, create:
         assert error.code == code
 
 
+def test_a_request_too_long_for_a_message_fails_alone(opened: Open) -> None:
+    queue = opened()
+    job, following = queue.submit(request("很" * 500_000)), queue.submit(request("quick " + " " * 20_000))
+    drive(queue)
+    assert queue.job(job).error.code == "request_invalid"  # type: ignore[union-attr]
+    assert queue.job(following).state is State.READY
+
+
 def test_a_launch_that_fails_fails_the_job(opened: Open, tmp_path: Path) -> None:
     def launch(engine: str) -> Launch:
         raise EspalierError("python_missing")

@@ -304,7 +304,12 @@ def test_orders_never_wait_for_a_child_that_does_not_read(begin: Begin, tmp_path
 
 
 @linux
-def test_what_a_worker_started_ends_with_it(begin: Begin, tmp_path: Path) -> None:
+@pytest.mark.parametrize("waitid", [True, False])
+def test_what_a_worker_started_ends_with_it(
+    begin: Begin, tmp_path: Path, waitid: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not waitid:  # as on macOS before CPython 3.13
+        monkeypatch.delattr(os, "waitid")
     worker = begin(limits=Limits(silent_s=60, cancel_s=0.3, terminate_s=0.3))
     run(worker, tmp_path / "job", "breeds 61.5")
     listen(worker, until=Reached)
