@@ -68,7 +68,7 @@ class Tool:
 
     def __init__(self, command: str) -> None:
         self.command = shlex.split(command)
-        _run([*self.command, "sh", "rm", "-rf", "/root/.config/blender"], None)
+        _run([*self.command, "sh", "sh", "-c", "rm -rf ~/.config/blender"], None)
 
     def batch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Blender without a window; the repository's root is at /project."""
