@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -122,7 +123,8 @@ class Worker:
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         command = launch.command(engine, bytecode)
         environment = launch.environment(threads)
-        threading.Thread(target=self._live, args=(command, environment), name=f"{engine} worker", daemon=True).start()
+        # Not threading.Thread, whose start waits until the thread runs: on a busy machine, for long.
+        _thread.start_new_thread(self._live, (command, environment))
 
     @property
     def ended(self) -> bool:
