@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -70,6 +69,8 @@ def complete_parameters(given: Mapping[str, object]) -> dict[str, Value]:
     """
     for name in given:
         if name not in BY_NAME or BY_NAME[name].kind == "image":
+            import difflib  # here, for enabling the extension must not wait for it
+
             near = difflib.get_close_matches(name, [p.name for p in SETTINGS], 1)
             suggestion = f"Did you mean {near[0]}?" if near else "See --help for the list of parameters."
             raise EspalierError("parameter_unknown", name=name, suggestion=suggestion)

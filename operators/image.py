@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-import tempfile
 from pathlib import Path
 
 import bpy
@@ -61,6 +60,8 @@ def _pixels(image: bpy.types.Image) -> bytes:
 
 
 def _rendered(image: bpy.types.Image, scene: bpy.types.Scene) -> bytes:
+    import tempfile
+
     settings = scene.render.image_settings
     names = [name for name in ("media_type", "file_format", "color_mode", "color_depth") if hasattr(settings, name)]
     before = {name: getattr(settings, name) for name in names}
