@@ -11,6 +11,8 @@ import bpy
 
 from ...engine.errors import EspalierError
 from ...engine.files import replacing
+from .rollback import Rollback
+from .world import build_world
 
 
 def save_blend(path: Path, *assets: bpy.types.Object) -> None:
@@ -31,9 +33,12 @@ def save_blend(path: Path, *assets: bpy.types.Object) -> None:
 
 @contextmanager
 def _stage(assets: tuple[bpy.types.Object, ...]) -> Iterator[bpy.types.Scene]:
-    """Yield a temporary scene with `assets` and what hangs below them; it is gone afterwards."""
-    scene = bpy.data.scenes.new(assets[0].name)
+    """Yield a temporary scene with `assets`, what hangs below them and an even light; it is gone afterwards."""
+    temporary = Rollback()
     try:
+        scene = bpy.data.scenes.new(assets[0].name)
+        temporary.add(scene)
+        scene.world = build_world("World", (1.0, 1.0, 1.0), 0.5, temporary)  # else a rendered view would be black
         for asset in assets:
             for member in (asset, *asset.children_recursive):
                 scene.collection.objects.link(member)
@@ -43,4 +48,4 @@ def _stage(assets: tuple[bpy.types.Object, ...]) -> Iterator[bpy.types.Scene]:
         view_layer.objects.active = assets[0]
         yield scene
     finally:
-        bpy.data.scenes.remove(scene)
+        bpy.data.batch_remove(temporary.made())

@@ -10,6 +10,7 @@ from mathutils import Vector
 
 from .framing import Extent, frame
 from .rollback import Rollback
+from .world import build_world
 
 _VIEW = Vector((0.55, -1.0, 0.42))
 """From the object to the camera: three quarters from the front (-Y), from a little above."""
@@ -33,28 +34,12 @@ def build_studio(name: str, objects: list[bpy.types.Object], extent: Extent, rol
         scene.collection.objects.link(item)
     middle = (extent.low + extent.high) / 2
     floor = Vector((middle.x, middle.y, extent.low.z))
-    scene.world = _world(name, rollback)
+    scene.world = build_world(name, _BACKDROP, 0.38, rollback)
     _add_floor(scene, floor, extent.radius, rollback)
     for label, direction, watts, size in _LIGHTS:
         _add_light(scene, label, middle, Vector(direction), watts, size, extent.radius, rollback)
     _add_camera(scene, extent, rollback)
     return scene
-
-
-def _world(name: str, rollback: Rollback) -> bpy.types.World:
-    """Return an evenly lit world in the backdrop's color."""
-    world = bpy.data.worlds.new(name)
-    rollback.add(world)
-    if world.node_tree is None:  # from 5.0 on there always is one
-        world.use_nodes = True
-    tree = world.node_tree
-    tree.nodes.clear()
-    background = tree.nodes.new("ShaderNodeBackground")
-    background.inputs["Color"].default_value = (*_BACKDROP, 1.0)
-    background.inputs["Strength"].default_value = 0.38
-    output = tree.nodes.new("ShaderNodeOutputWorld")
-    tree.links.new(output.inputs["Surface"], background.outputs["Background"])
-    return world
 
 
 def _add_floor(scene: bpy.types.Scene, center: Vector, radius: float, rollback: Rollback) -> None:
