@@ -7,7 +7,7 @@ import bpy
 
 COLUMNS = {"texture": -1120, "split": -780, "factor": -540, "last": -300, "surface": 0, "output": 340}
 """Where nodes of a kind stand, from left to right; the widest (textures and the surface) take 240."""
-ROW = {"base_color": 620, "alpha": 400, "metallic_roughness": 220, "normal": -160, "emissive": -500, "occlusion": -840}
+ROW = {"base_color": 620, "alpha": 390, "metallic_roughness": 220, "normal": -160, "emissive": -500, "occlusion": -840}
 """Where the nodes of a texture stand, from top to bottom; the highest (textures) take 280."""
 
 
