@@ -73,10 +73,10 @@ class Espalier:
 @pytest.fixture
 def espalier(empty_scene: None) -> Iterator[Espalier]:
     """Return the extension with an empty scene, no jobs, no library and no error; its workers end with the test."""
-    session = extension.module("operators.session")
-    session.session.close()
-    shutil.rmtree(session.user_folder(), ignore_errors=True)
-    extension.disable()
-    extension.enable()
+    module = extension.module("operators.session")
+    module.session.close()
+    shutil.rmtree(module.user_folder(), ignore_errors=True)
+    module.session = module.Session()
     yield Espalier()
-    extension.module("operators.session").session.close()
+    module = extension.module("operators.session")  # a test may have enabled the extension anew
+    module.session.close()
