@@ -6,7 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
-IMAGE ?= $(firstword $(sort $(wildcard tests/data/*.png)))
+IMAGE ?= tests/data/rocket.png
 OUT ?= out
 ARGS ?= --help
 BLENDER ?=

@@ -12,10 +12,12 @@ import driver
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 STEP = 14
+BELOW = 37
+"""From the middle of Generate to that of the first sub-panel's header."""
 
 
-def press(operator):
-    """Move the mouse down the sidebar until it is over the button of `operator`, and click it.
+def find(operator):
+    """Move the mouse down the sidebar until it is over the button of `operator`; return where that is.
 
     Ctrl C over a button copies the Python command behind it: that tells which button the mouse is over.
     """
@@ -26,8 +28,7 @@ def press(operator):
         yield from driver.move(x, y)
         yield from driver.key("C", ctrl=True)
         if bpy.context.window_manager.clipboard.startswith(f"bpy.ops.{operator}("):
-            yield from driver.click(x, y)
-            return
+            return x, y
     driver.check(False, f"the mouse finds {operator} in the sidebar")
 
 
@@ -37,7 +38,8 @@ def made():
 
 
 def scenario():
-    image = sorted(DATA.glob("*.png"))[0]
+    image = DATA / "rocket.png"
+    bpy.context.scene.cursor.location = (0.0, -3.0, 0.0)
     yield from driver.open_sidebar("Espalier")
     yield from driver.screenshot("1-empty")
     bpy.context.scene.espalier.image = bpy.data.images.load(str(image))
@@ -47,18 +49,26 @@ def scenario():
     yield from driver.screenshot("2-image")
     before = set(bpy.data.objects.keys())
 
-    yield from press("espalier.generate")
+    x, y = yield from find("espalier.generate")
+    yield from driver.click(x - 60, y - BELOW)
+    yield from driver.wait(0.5)
+    yield from driver.move(x + 40, y - 2 * BELOW)
+    yield from driver.wait(2.5)
+    yield from driver.screenshot("3-ignored")
+    yield from driver.click(x - 60, y - BELOW)
+
+    yield from driver.click(x, y)
     session = sys.modules["bl_ext.user_default.espalier.operators.session"]
     yield from driver.until(lambda: any(job.active for job in session.known_jobs()), "a click starts a job")
     yield from driver.until(lambda: session.known_jobs()[0].fraction > 0.05, "the job makes progress")
-    yield from driver.screenshot("3-running")
+    yield from driver.screenshot("4-running")
     yield from driver.until(made, "the object appears", 60)
     yield from driver.wait(2)
     with driver.override():
         bpy.ops.view3d.view_selected()
     driver.area().spaces.active.shading.color_type = "TEXTURE"
     yield from driver.wait(2)
-    yield from driver.screenshot("4-object")
+    yield from driver.screenshot("5-object")
 
     placed = made()[0]
     driver.check(placed.name == image.stem, "it is named after the image")
@@ -73,7 +83,7 @@ def scenario():
     yield from driver.key("Z", ctrl=True, shift=True)
     yield from driver.until(made, "one redo brings it back")
     yield from driver.wait(3)
-    yield from driver.screenshot("5-redone")
+    yield from driver.screenshot("6-redone")
 
     settings = bpy.context.scene.espalier
     driver.check(settings.image is not None, "the chosen image is still there")
@@ -82,10 +92,10 @@ def scenario():
     settings.image = missing
     driver.area().tag_redraw()
     yield from driver.wait(1)
-    yield from press("espalier.generate")
+    yield from driver.click(*(yield from find("espalier.generate")))
     yield from driver.until(lambda: session.session.error is not None, "a missing image is told")
     yield from driver.wait(1)
-    yield from driver.screenshot("6-error")
+    yield from driver.screenshot("7-error")
     driver.check(len(made()) == 1, "a failure leaves the scene as it was")
 
 
