@@ -21,6 +21,8 @@ MARGIN = 8
 PER_CELL = 2
 """Pixels of the working alpha to a cell of the finest grid."""
 _LEVEL = 0.5
+_COARSE = 0.75
+_SPECK = 2 * PER_CELL * PER_CELL
 _NEAREST = 0.05
 """A crossing keeps this fraction of a cell from the grid's nodes, so that no two of them meet in one vertex."""
 
@@ -56,7 +58,14 @@ def working_alpha(image: Image.Image, frame: Frame, cells: int) -> tuple[Floats,
     scale = cells * PER_CELL / local.side
     # An outline without anti-aliasing is a staircase of source pixels; this is wide enough to walk down it.
     smooth = ndimage.gaussian_filter(raw, max(0.7, 0.7 * scale), truncate=3.0)
-    return _keep_thin(raw > _LEVEL, smooth)
+    return _keep_thin(_present(alpha, box, size, scale) if scale < _COARSE else raw > _LEVEL, smooth)
+
+
+def _present(alpha: Image.Image, box: tuple[float, float, float, float], size: int, scale: float) -> Bools:
+    """Return which working pixels (size, size) hold any of the subject, of which averaging would leave nothing."""
+    reach = 2 * math.ceil((1.0 / scale - 1.0) / 2.0) + 1
+    solid = ndimage.maximum_filter(np.asarray(alpha), reach) > 127
+    return np.asarray(Image.fromarray(solid).resize((size, size), Image.Resampling.NEAREST, box=box))
 
 
 def _keep_thin(mask: Bools, smooth: Floats) -> tuple[Floats, int]:
@@ -69,7 +78,7 @@ def _keep_thin(mask: Bools, smooth: Floats) -> tuple[Floats, int]:
         return smooth, 0
     labels, count = ndimage.label(lost, square)
     size = np.bincount(labels.ravel(), minlength=count + 1)
-    keep = size >= PER_CELL * PER_CELL
+    keep = size > _SPECK
     keep[0] = False
     specks = int(count - keep.sum())
     kept = keep[labels]

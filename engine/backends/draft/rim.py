@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from .cells import Ints
 from .outline import Bools, Floats, Outline
@@ -21,6 +22,11 @@ _APART = ((0, 4, 7), (2, 6, 5))
 _JOINED = ((0, 4, 5), (0, 5, 2), (0, 2, 6), (0, 6, 7))
 
 
+_TURNS = 4
+_FARTHEST = 0.35
+_ATTEMPTS = 8
+
+
 @dataclass(frozen=True, slots=True)
 class Rim:
     """Triangles between the outline and the inner nodes around it.
@@ -28,7 +34,7 @@ class Rim:
     `points` float32 (P, 2), row and column: first the `contour` vertices on the outline, then those between it and
     the nodes. `node` int64 (P - contour,) is the inner node whose spoke each of the latter lies on, and `share`
     float32 the fraction of that node's u there. `triangles` int64 (T, 3): an entry below `nodes` is an inner node, the
-    others are points. `edges` int64 (contour, 2) are the outline's edges in order of the surface's front.
+    others are points.
     """
 
     points: Floats
@@ -47,6 +53,7 @@ def weave(outline: Outline, cut: Ints, rows: int) -> Rim:
     nodes = outline.inside.size
     points, right, down = _contour(outline)
     flat = _cut_triangles(outline, cut, right + nodes, down + nodes)
+    points = _fair(points, flat, outline)
     if rows == 1:
         return Rim(points, len(points), np.zeros(0, np.int64), np.zeros(0, np.float32), flat)
     return _refine(outline, points, flat, rows)
@@ -92,6 +99,45 @@ def _cut_triangles(outline: Outline, cut: Ints, right: Ints, down: Ints) -> Ints
 
 def _append(result: list[Ints], entries: Ints, triangles: tuple[tuple[int, int, int], ...]) -> None:
     result.extend(entries[:, list(triangle)] for triangle in triangles)
+
+
+def _fair(points: Floats, flat: Ints, outline: Outline) -> Floats:
+    """Return the points of the outline (P, 2) spread evenly along it, where no triangle turns over by that.
+
+    Where the outline passes close by a node, two crossings lie close together, and the least error of either tilts the
+    tall triangles that stand on them.
+    """
+    nodes, columns = outline.inside.size, outline.inside.shape[1]
+    outer = flat >= nodes
+    edge = outer.sum(axis=1) == 2
+    before = np.empty(len(points), np.int64)
+    after = np.empty(len(points), np.int64)
+    for k in range(3):
+        a, b = flat[:, k], flat[:, (k + 1) % 3]
+        pick = edge & outer[:, k] & outer[:, (k + 1) % 3]
+        after[a[pick] - nodes], before[b[pick] - nodes] = b[pick] - nodes, a[pick] - nodes
+    start = points.astype(np.float64)
+    moved = start.copy()
+    for _ in range(_TURNS):
+        moved += 0.5 * (0.5 * (moved[before] + moved[after]) - moved)
+    way = moved - start
+    way *= np.minimum(1.0, _FARTHEST / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9))
+    grid = np.column_stack(np.divmod(np.arange(nodes), columns)).astype(np.float64)
+    least = 0.3 * np.minimum(_areas(np.concatenate([grid, start])[flat]), 0.1)
+    for _ in range(_ATTEMPTS):
+        bad = _areas(np.concatenate([grid, start + way])[flat]) < least
+        if not bad.any():
+            break
+        way[flat[bad][outer[bad]] - nodes] = 0.0
+    else:
+        way[:] = 0.0
+    return (start + way).astype(np.float32)
+
+
+def _areas(corner: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the signed areas of triangles (T, 3, 2), positive as `weave` turns them."""
+    a, b = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    return np.asarray(0.5 * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]))
 
 
 def _refine(outline: Outline, points: Floats, flat: Ints, rows: int) -> Rim:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from ...imaging.bleed import extend, trust
+from ...imaging.bleed import bleed, trust
 from ...imaging.framing import Frame
 from ...mesh.glb import Texture
 from .charts import Charts
@@ -71,7 +71,7 @@ def _front(image: Image.Image, frame: Frame, charts: Charts, blend: bool, check:
     pixels = np.asarray(part)
     weight = trust(np.ascontiguousarray(pixels[..., 3]))
     check()
-    filled = extend(pixels[..., : 4 if blend else 3].astype(np.float32), weight)
+    filled = bleed(pixels[..., : 4 if blend else 3].astype(np.float32), weight)
     check()
     opaque = Image.fromarray(np.rint(np.clip(filled, 0, 255)).astype(np.uint8))
     box = (left - corner[0], top - corner[1], right - corner[0], bottom - corner[1])
