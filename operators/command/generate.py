@@ -114,4 +114,5 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        if before is not None:  # None is a handler of Blender's own, which Python cannot put back
+            signal.signal(signal.SIGINT, before)

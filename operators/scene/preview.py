@@ -14,6 +14,7 @@ from .rollback import Rollback
 from .studio import build_studio
 
 _SAMPLES, _SAMPLES_UNDENOISED = 10, 64
+_LIMIT_S = 20.0
 
 
 def render_preview(target: bpy.types.Object, path: Path, size: int = 768) -> None:
@@ -63,6 +64,7 @@ def _set_up(scene: bpy.types.Scene, size: int) -> None:
     cycles.denoising_prefilter = "FAST"
     cycles.use_denoising = _has_denoiser(scene)
     cycles.samples = _SAMPLES if cycles.use_denoising else _SAMPLES_UNDENOISED
+    cycles.time_limit = _LIMIT_S
 
 
 def _has_denoiser(scene: bpy.types.Scene) -> bool:
