@@ -26,6 +26,12 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Use a PNG, JPEG, WebP, TIFF or BMP file.",
     ),
     "image_truncated": (FAILURE, "The image {path} is cut off.", "Export or download it again."),
+    "image_damaged": (FAILURE, "The image {path} is damaged.", "Export or download it again."),
+    "image_opaque": (
+        FAILURE,
+        "The image {path} has no transparency that shows the outline of the subject.",
+        "Switch Prepare Image on, or use an image with a transparent background.",
+    ),
     "image_too_large": (
         FAILURE,
         "The image {path} has {width} x {height} pixels, more than the limit of {limit} on a side or {pixels} in all.",
@@ -86,6 +92,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     ),
     "engine_unknown": (USAGE, "There is no engine called {name}.", "Choose one of {known}."),
     "request_invalid": (FAILURE, "The stored request cannot be read: {reason}.", "Generate again from the image."),
+    "arguments_invalid": (USAGE, "{reason}.", "Add --help to see what the command takes."),
     # Files that are written
     "output_unwritable": (FAILURE, "{path} cannot be written: {reason}.", "Choose a place that you may write to."),
     "output_type": (USAGE, "{path} does not end in {suffix}.", "Give a file name that ends in {suffix}."),
@@ -178,6 +185,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     # Jobs
     "job_unknown": (FAILURE, "There is no job {job}.", "Generate again."),
     "job_state": (FAILURE, "The job {job} is {state} and cannot be {act}.", "Wait for it, or start a new one."),
+    "job_stopped": (FAILURE, "The job for {name} was stopped.", "Run it again to get the asset."),
     "job_interrupted": (
         FAILURE,
         "Blender closed before the job for {name} was finished.",
@@ -186,6 +194,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "job_outcome_unknown": (
         FAILURE,
         "Blender closed while the job for {name} was being handed over, so its outcome is not known.",
+        "Look at the account's usage before you press Retry, which may be billed again.",
+    ),
+    "job_contact_lost": (
+        FAILURE,
+        "Contact with the {engine} engine was lost while the job for {name} was under way.",
         "Look at the account's usage before you press Retry, which may be billed again.",
     ),
     "ledger_busy": (
@@ -237,4 +250,4 @@ class EspalierError(Exception):
         try:
             return cls(str(data["code"]), detail=str(data.get("detail", "")), **data["fields"])
         except (KeyError, TypeError, AttributeError):
-            return cls("internal", detail=repr(data), reason="an error that this version does not know", log="the library")
+            return cls("internal", detail=repr(data), reason="an error of another version", log="the library")

@@ -25,7 +25,7 @@ class Engine:
 
 
 ENGINES: Final = (
-    Engine("draft", "Draft", "A blockout from the outline of the subject, in seconds, on any machine, without a network"),
+    Engine("draft", "Draft", "A blockout from the outline of the subject, in seconds, on any machine, offline"),
     Engine("trellis2", "TRELLIS.2 on This GPU", "TRELLIS.2-4B on an NVIDIA GPU of this machine"),
     Engine("remote", "Remote API", "TRELLIS.2-4B on a server, for a key and a price an asset"),
 )
@@ -83,7 +83,7 @@ def _sampler(
     prefix: str, group: str, subject: str, strength: float, rescale: float, interval_end: float, rescale_t: float
 ) -> tuple[Parameter, ...]:
     """Return the six parameters of one flow sampler (sparse structure, shape SLat or texture SLat)."""
-    interval = "the guidance interval of the " + subject + " sampler, as a fraction of its path from noise (1) to result (0)"
+    interval = f"the guidance interval of the {subject} sampler, on its path from noise (1) to result (0)"
     return (
         Parameter(
             f"{prefix}_sampling_steps", "integer", group, "Steps",
@@ -92,7 +92,7 @@ def _sampler(
         ),
         Parameter(
             f"{prefix}_guidance_strength", "number", group, "Guidance",
-            f"How strictly the {subject} follows the image; raise it when the result drifts, lower it when it looks harsh",
+            f"How strictly the {subject} follows the image: raise it when it drifts, lower it when it looks harsh",
             strength, 0.0, 20.0, ignored_by=_NO_SAMPLER,
         ),
         Parameter(
@@ -166,7 +166,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     Parameter(
         "remesh_band", "number", "mesh", "Remesh Band",
-        "Width, in voxels, of the band around the surface that is remeshed; raise it to 2 when thin parts come out doubled",
+        "Width in voxels of the remeshed band around the surface; raise it to 2 when thin parts come out doubled",
         1.0, 0.0, 5.0, ignored_by=_NO_EXPORT,
     ),
     Parameter(
@@ -176,7 +176,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     Parameter(
         "uv_unwrap_angle_threshold_deg", "number", "uv", "Chart Angle",
-        "Half-angle in degrees of the cone of normals that one UV chart may hold: smaller gives more charts, less stretch",
+        "Half-angle in degrees of the normals that one UV chart may hold: smaller gives more charts, less stretch",
         90.0, 1.0, 180.0, ignored_by=_NO_UNWRAP,
     ),
     Parameter(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -36,9 +35,7 @@ def parse_value(parameter: Parameter, value: object) -> Value:
         word = str(value).strip()
         if isinstance(value, (str, int)) and not isinstance(value, bool) and word in parameter.choices:
             return word
-        raise EspalierError(
-            "parameter_choice", name=parameter.name, value=value, choices=", ".join(parameter.choices)
-        )
+        raise EspalierError("parameter_choice", name=parameter.name, value=value, choices=", ".join(parameter.choices))
     number = _parse_number(parameter, value)
     minimum, maximum = parameter.minimum, parameter.maximum
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
@@ -72,6 +69,8 @@ def complete_parameters(given: Mapping[str, object]) -> dict[str, Value]:
     """
     for name in given:
         if name not in BY_NAME or BY_NAME[name].kind == "image":
+            import difflib  # here, for enabling the extension must not wait for it
+
             near = difflib.get_close_matches(name, [p.name for p in SETTINGS], 1)
             suggestion = f"Did you mean {near[0]}?" if near else "See --help for the list of parameters."
             raise EspalierError("parameter_unknown", name=name, suggestion=suggestion)

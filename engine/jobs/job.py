@@ -40,7 +40,7 @@ MOVES: Mapping[State, frozenset[State]] = {
         {State.RUNNING, State.QUEUED, State.FETCHING, State.FAILED, State.CANCELLED, State.UNKNOWN}
     ),
     State.RUNNING: frozenset({State.FETCHING, State.QUEUED, State.FAILED, State.CANCELLED, State.UNKNOWN}),
-    State.FETCHING: frozenset({State.READY, State.QUEUED, State.FAILED, State.CANCELLED, State.UNKNOWN}),
+    State.FETCHING: frozenset({State.READY, State.QUEUED, State.RUNNING, State.FAILED, State.CANCELLED, State.UNKNOWN}),
     State.READY: frozenset({State.IMPORTED, State.FAILED}),
     State.IMPORTED: frozenset({State.READY}),
     State.FAILED: frozenset({State.QUEUED}),
@@ -58,7 +58,9 @@ class Job:
     """A job as last known: what was asked, where it is, and what came of it. Times are seconds since 1970 (UTC).
 
     `placement` is plain JSON data of whoever submitted the job; the engine stores it and never looks inside.
-    `fraction`, `stage`, `label`, `note` and `remaining_s` are of the moment and are not in the ledger.
+    `fraction`, `stage`, `label`, `note`, `remaining_s` and `cancelling` (asked to stop, not stopped yet) are of the
+    moment and are not in the ledger.
+    `attempts` counts how often it was handed over since it was last asked for, `runs` how often in all.
     `folder` holds the result once the job is ready: `asset.glb`, `thumbnail.png`, `request.json`, `result.json`.
     """
 
@@ -70,6 +72,7 @@ class Job:
     started: float | None = None
     finished: float | None = None
     attempts: int = 0
+    runs: int = 0
     folder: Path | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     error: EspalierError | None = None
@@ -79,6 +82,7 @@ class Job:
     note: str = ""
     fraction: float = 0.0
     remaining_s: float | None = None
+    cancelling: bool = False
 
     @property
     def active(self) -> bool:

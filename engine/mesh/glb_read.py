@@ -46,8 +46,10 @@ def _check_asset(reading: Reading) -> None:
     if version.split(".")[0] != "2" or reading.text(asset, "minVersion", "2.0") not in ("2.0", "2.1"):
         reading.unsupported(f"version {version[:10]!r} of glTF")
     for name in reading.array(reading.document, "extensionsRequired"):
+        if not isinstance(name, str):
+            reading.invalid("a required extension has no name")
         if name not in EXTENSIONS:
-            reading.unsupported(str(name)[:80].encode(errors="replace").decode())
+            reading.unsupported(name[:80].encode(errors="replace").decode())
     for key in ("animations", "skins", "cameras"):
         if reading.array(reading.document, key):
             reading.unsupported(key)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import replacing
+from ..files import replacing
 from .model import Material, Mesh, Texture, sniff_mime
 
 GENERATOR = "Espalier"

@@ -21,7 +21,7 @@ from engine.mesh.model import Material
 from engine.mesh.raster import cover
 from engine.mesh.sample import MaterialAppearance
 from tests.support.baking import cube_map, painted, split_at_seams, surface_points
-from tests.support.meshes import bumpy_sphere
+from tests.support.shapes import bumpy_sphere
 from tests.support.render import bilinear, lerp, psnr, render, textured, view_directions
 
 Entry = dict[str, Any]

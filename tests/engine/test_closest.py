@@ -10,7 +10,7 @@ from engine.backends.base import Cancelled, Run
 from engine.errors import EspalierError
 from engine.mesh import closest
 from engine.mesh.closest import Surface, morton_order
-from tests.support.meshes import bumpy_sphere
+from tests.support.shapes import bumpy_sphere
 
 
 def places(positions: np.ndarray, faces: np.ndarray, hits: closest.Hits) -> np.ndarray:

@@ -14,7 +14,7 @@ import pytest
 
 from engine.mesh.normals import vertex_normals
 from engine.mesh.tangents import corner_tangents
-from tests.support.meshes import bumpy_sphere
+from tests.support.shapes import bumpy_sphere
 
 REFERENCE = Path(__file__).resolve().parents[1] / "data" / "tangents.npz"
 CASES = ("seams", "mirrored", "flipped_faces", "collapsed", "unrelated", "lost_side", "four_at_an_edge")

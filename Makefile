@@ -1,0 +1,83 @@
+# Espalier's commands. Each does its own set-up: environments under .venv/ from locks, everything else under .cache/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+IMAGE ?= tests/data/rocket.png
+OUT ?= out
+ARGS ?= --help
+BLENDER ?=
+ENGINE ?= 3.11
+TESTS ?=
+PLATFORM ?= this
+# The Blender (4.2, 4.5 or 5.2) that demo, run, test and bench use; the first whose CPython is on this machine.
+BPY ?= $(firstword $(filter 4.5 5.2,$(patsubst bpy-%,%,$(shell $(PYTHON) wheels/environments.py list))) 4.5)
+
+IN = $(PYTHON) wheels/environments.py exec
+COMMAND = $(IN) bpy-$(BPY) -m tests.support.command
+PYTEST = -m pytest -p no:cacheprovider
+
+# The shell reads these from its environment, so that names with spaces and quotes reach the command whole.
+export IMAGE OUT BLENDER
+
+.PHONY: help demo run test test-all test-engine test-blender test-window test-gpu test-trellis2 bench lint \
+        zip wheels lock repository clean
+
+help: ## List these commands
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r name words; do printf '%-22s %s\n' "$$name" "$$words"; done
+
+demo: ## Turn an image into out/NAME.glb, .blend and .png inside Blender [IMAGE=photo.jpg] [OUT=folder]
+	@name=$$(basename -- "$$IMAGE"); to="$$OUT/$${name%.*}"; mkdir -p -- "$$OUT"; \
+	  $(COMMAND) generate "$$IMAGE" -o "$$to.glb" --blend "$$to.blend" --preview "$$to.png"
+
+run: ## Run the add-on's command line, for example ARGS="generate photo.png -o photo.glb"
+	@$(COMMAND) $(ARGS)
+
+test: lint ## Lint, then test the engine and the add-on inside Blender
+	@$(MAKE) test-engine test-blender
+
+test-all: lint ## Test with every Blender and CPython that is supported and on this machine
+	@$(PYTHON) tests/support/everything.py
+
+test-engine: ## Test the engine without Blender [ENGINE=3.11|3.13] [TESTS=pytest arguments]
+	@$(IN) engine-$(ENGINE) $(PYTEST) tests/engine $(TESTS)
+
+test-blender: ## Test the add-on inside Blender as a Python module [BPY=4.2|4.5|5.2] [TESTS=pytest arguments]
+	@$(IN) bpy-$(BPY) $(PYTEST) tests/blender $(TESTS)
+
+test-window: ## Test the add-on in a real Blender window, under Xvfb where there is no display BLENDER=command
+	@$(PYTHON) tests/window/run.py --blender "$$BLENDER" $(TESTS)
+
+test-gpu: ## Test the CUDA engine, once this version has one
+	@echo "SKIPPED: the CUDA engine is not part of this version, so there is nothing to test on a GPU."
+
+test-trellis2: ## Test TRELLIS.2 itself, once this version has it
+	@echo "SKIPPED: TRELLIS.2 is not part of this version, so there is nothing to test."
+
+bench: ## Measure, print a table and write out/bench.json
+	@$(IN) bpy-$(BPY) -m tests.benchmarks
+
+lint: ## Check style and types
+	@$(IN) engine-3.11 -m ruff format --check -q .
+	@$(IN) engine-3.11 -m ruff check -q .
+	@$(IN) engine-3.11 -m mypy
+
+zip: ## Build the extension's zips for this platform [PLATFORM=all]
+	@$(PYTHON) wheels/build.py --platform $(PLATFORM)
+
+wheels: ## Fetch the wheels that the zips of all platforms carry, for work without a network
+	@$(PYTHON) wheels/fetch.py
+
+lock: ## Write all locks and the manifest's list of wheels anew from wheels/requirements/*.in
+	@$(PYTHON) wheels/lock.py
+
+repository: ## Make an extension repository of all zips in dist/repository
+	@$(PYTHON) wheels/repository.py
+
+clean: ## Remove what was made: environments, caches, zips and results
+	@rm -rf .venv .cache dist out wheels/*.whl .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

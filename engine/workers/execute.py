@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One job in the child: a folder that is written whole or not at all, and every failure as one of the catalogue's."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..backends.base import Asset, Backend, Progress, Run, Stage
+from ..errors import EspalierError
+from ..files import replacing, sync_file, sync_folder, unwritable
+from ..request import GenerationRequest
+
+ASSET = "asset.glb"
+THUMBNAIL = "thumbnail.png"
+REQUEST = "request.json"
+RESULT = "result.json"
+IMPORT = "import"
+
+_PREPARE_SHARE = 0.06
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+class JobRun(Run):
+    """A run that knows the job's id at the server that already works on it, if there is one."""
+
+    remote_id: str = ""
+
+
+def execute(
+    backend: Backend,
+    request: GenerationRequest,
+    folder: Path,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+    remote_id: str = "",
+) -> dict[str, Any]:
+    """Make the result of `request` in `folder`, and return its result.json.
+
+    The folder is emptied first. `result.json` is written last, once all else is on the disk: a folder that holds it
+    is whole.
+
+    Raises Cancelled, or whatever goes wrong (see `as_failure`); the folder is then gone.
+    """
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        share = sum(stage.weight for stage in backend.stages) * _PREPARE_SHARE
+        run = JobRun((*backend.stages, Stage("prepare", "Preparing Import", share)), report, cancelled)
+        run.remote_id = remote_id
+        asset = backend.generate(request, folder, run)
+        _put_in_place(asset, folder)
+        with run.stage("prepare"):
+            facts = _prepare(folder, run)
+        result = _describe(backend, asset, facts, run.timings)
+        (folder / REQUEST).write_bytes(_as_json(request.to_json()))
+        text = _as_json(result)
+        for path in sorted(folder.rglob("*")):
+            run.check()
+            sync_folder(path) if path.is_dir() else sync_file(path)
+        with replacing(folder / RESULT) as partial:
+            partial.write_bytes(text)
+        return result
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _put_in_place(asset: Asset, folder: Path) -> None:
+    """Give the files of `asset` the names that the library knows."""
+    for path, name in ((asset.glb, ASSET), (asset.thumbnail, THUMBNAIL)):
+        if path is not None and path != folder / name:
+            os.replace(path, folder / name)
+
+
+def _prepare(folder: Path, run: Run) -> dict[str, Any]:
+    """Write the arrays for the importer, and return their facts; without them Blender's own importer does the work."""
+    from ..mesh.prepare import prepare  # needs NumPy, which a worker that only waits does not
+
+    try:
+        return prepare(folder / ASSET, folder / IMPORT, run)
+    except EspalierError as error:
+        if error.code != "glb_unsupported":
+            raise
+        return {}
+
+
+def _describe(backend: Backend, asset: Asset, facts: dict[str, Any], timings: dict[str, float]) -> dict[str, Any]:
+    known = {**asset.facts, **facts}
+    top = ("vertices", "faces", "texture_size", "alpha_mode")
+    return {
+        "engine": backend.name,
+        "engine_version": backend.version,
+        "espalier_version": __version__,
+        "stages": {name: round(seconds, 4) for name, seconds in timings.items()},
+        **{name: known.get(name) for name in top},
+        "notices": list(asset.notices),
+        "facts": {name: value for name, value in known.items() if name not in top},
+    }
+
+
+def _as_json(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii")
+
+
+def as_failure(error: BaseException, engine: str, folder: Path) -> EspalierError:
+    """Return the failure that a person is told of for `error`, raised by a job in `folder` or by loading the engine."""
+    if isinstance(error, EspalierError):
+        return error
+    detail = "".join(traceback.format_exception(error))[-20_000:]
+    if isinstance(error, MemoryError):
+        return EspalierError("memory_full", detail, engine=engine)
+    if isinstance(error, ModuleNotFoundError):
+        return EspalierError("module_missing", detail, module=error.name or str(error), engine=engine)
+    if isinstance(error, OSError):
+        path = error.filename if isinstance(error.filename, str) else str(folder)
+        ours = Path(path).is_relative_to(folder.parent)
+        if error.errno == errno.ENOMEM:
+            return EspalierError("memory_full", detail, engine=engine)
+        if error.errno in _FULL or (error.errno in _REFUSED and ours):
+            told = unwritable(Path(path), error)
+            return EspalierError(told.code, detail, **told.fields)
+    return EspalierError("internal", detail, reason=traceback.format_exception_only(error)[-1].strip(), log="")

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person can do: settings, operators, the command line, and the session that runs their jobs."""
+
+import bpy
+
+from . import command, generate, image, import_asset, jobs, session, settings
+
+CLASSES = (
+    settings.EspalierSettings,
+    image.ESPALIER_OT_randomize_seed,
+    generate.ESPALIER_OT_generate,
+    import_asset.ESPALIER_OT_import_asset,
+    jobs.ESPALIER_OT_cancel,
+    jobs.ESPALIER_OT_retry,
+    jobs.ESPALIER_OT_dismiss,
+)
+
+
+def register() -> None:
+    """Register the classes, the scene's settings, the session and the command line."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.espalier = bpy.props.PointerProperty(type=settings.EspalierSettings)
+    session.register()
+    command.register()
+
+
+def unregister() -> None:
+    """Undo `register` in reverse; running jobs stop and stay in the ledger."""
+    command.unregister()
+    session.unregister()
+    del bpy.types.Scene.espalier
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

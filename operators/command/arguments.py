@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command's arguments, its flags generated from the parameter table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from ...engine import __version__
+from ...engine.backends import available
+from ...engine.errors import EspalierError
+from ...engine.parameters import ENGINES, GROUPS, SETTINGS, Parameter
+from ...engine.request import GenerationRequest, complete_parameters
+from . import NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image of the command: what to generate and where its files go. `blend` and `preview` may be absent."""
+
+    request: GenerationRequest
+    glb: Path
+    blend: Path | None
+    preview: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A parsed `generate` command."""
+
+    items: tuple[Item, ...]
+    json: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise EspalierError("arguments_invalid", reason=message[:1].upper() + message[1:])
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise SystemExit(status)
+
+
+def parse(argv: Sequence[str]) -> Options | str:
+    """Return what the arguments ask for, or a text to print (help, version). Raises EspalierError, exit code 2."""
+    parser, generate = _parsers()
+    if not argv or list(argv) in (["-h"], ["--help"]):
+        return parser.format_help().rstrip()
+    if list(argv) == ["--version"]:
+        return f"Espalier {__version__}"
+    if argv[0] == "generate" and any(word in ("-h", "--help") for word in argv[1:]):
+        return generate.format_help().rstrip()
+    known, rest = parser.parse_known_args(list(argv))
+    if rest:
+        flag = rest[0].split("=")[0]
+        if flag.startswith("--"):
+            complete_parameters({flag[2:].replace("-", "_"): ""})
+        raise EspalierError("arguments_invalid", reason=f"{rest[0]} is not understood")
+    given = {p.name: getattr(known, p.name) for p in SETTINGS if getattr(known, p.name) is not None}
+    requests = [GenerationRequest.create(image, known.engine, given) for image in known.images]
+    glbs = _targets(requests, known.output, ".glb")
+    blends = _targets(requests, known.blend, ".blend") if known.blend else [None] * len(requests)
+    previews = _targets(requests, known.preview, ".png") if known.preview else [None] * len(requests)
+    items = tuple(Item(*row) for row in zip(requests, glbs, blends, previews, strict=True))
+    return Options(items, known.json)
+
+
+def _targets(requests: Sequence[GenerationRequest], given: str, suffix: str) -> list[Path]:
+    """Return the file for each request: `given` itself where it names one, else NAME.suffix in the folder `given`."""
+    target = Path(given).expanduser().absolute()
+    is_folder = target.is_dir() or given.endswith(("/", "\\")) or (len(requests) > 1 and not target.suffix)
+    if is_folder:
+        paths = [target / f"{request.name}{suffix}" for request in requests]
+    elif target.suffix.lower() != suffix:
+        raise EspalierError("output_type", path=given, suffix=suffix)
+    else:
+        paths = [target] * len(requests)
+    for path in paths:
+        if paths.count(path) > 1:
+            raise EspalierError("output_conflict", path=path)
+    return paths
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    parser = _Parser(prog=NAME, description="Turn images into textured PBR meshes.", allow_abbrev=False)
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    generate = commands.add_parser(
+        "generate",
+        help="turn images into GLB files",
+        description="Turn each image into a GLB file, and if asked also into a .blend and a rendered preview.",
+        epilog="Exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise.",
+        allow_abbrev=False,
+    )
+    generate.add_argument("images", nargs="+", metavar="IMAGE", help="image files (PNG, JPEG, WebP, TIFF, BMP)")
+    generate.add_argument(
+        "-o", "--output", default=".", metavar="PATH", help="a .glb file, or a folder (default: here)"
+    )
+    generate.add_argument("--blend", metavar="PATH", help="also write a .blend file, or one an image into a folder")
+    generate.add_argument("--preview", metavar="PATH", help="also render a .png file, or one an image into a folder")
+    generate.add_argument("--json", action="store_true", help="print one line of JSON per event, and nothing else")
+    names = available()
+    engines = "; ".join(f"{engine.name}: {engine.help}" for engine in ENGINES if engine.name in names)
+    generate.add_argument("--engine", default=names[0], metavar="NAME", help=f"{engines} (default: {names[0]})")
+    for group in GROUPS:
+        section = generate.add_argument_group(group.label)
+        for parameter in SETTINGS:
+            if parameter.group == group.name:
+                flags = dict.fromkeys((f"--{parameter.name}", f"--{parameter.name.replace('_', '-')}"))
+                section.add_argument(*flags, dest=parameter.name, metavar="VALUE", help=_help(parameter))
+    return parser, generate
+
+
+def _help(parameter: Parameter) -> str:
+    if parameter.kind == "boolean":
+        values, default = "true or false", str(parameter.default).lower()
+    elif parameter.choices:
+        values, default = ", ".join(parameter.choices), str(parameter.default)
+    else:
+        values, default = f"{parameter.minimum} to {parameter.maximum}", str(parameter.default)
+    ignored = [name for name in available() if not parameter.honoured_by(name)]
+    note = f"; ignored by {', '.join(ignored)}" if ignored else ""
+    return f"{parameter.help} ({values}; default {default}{note})".replace("%", "%%")

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`espalier generate`: images in, files out, through the same queue as the panel."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bpy
+
+from ...engine.errors import FAILURE, EspalierError
+from ...engine.files import copy_whole, ensure_writable
+from ...engine.jobs.job import Job, State
+from .. import session
+from ..scene.asset import discard_asset, place_asset
+from ..scene.preview import render_preview
+from ..scene.save import save_blend
+from .arguments import Item, Options
+from .report import Report, private_stdout
+
+
+def run(options: Options) -> int:
+    """Generate every image and write its files; return the exit code. One failure does not stop the others."""
+    with private_stdout() as stream, _interruptible() as interrupted:
+        report = Report(stream, options.json)
+        for item in options.items:
+            for path in _paths(item):
+                ensure_writable(path)
+        queue = session.session.open_queue()
+        jobs: dict[str, Item] = {}
+        failed = 0
+        for item in options.items:
+            job = queue.submit(item.request)
+            jobs[job] = item
+            report.submitted(queue.job(job))
+        waiting = dict(jobs)
+        while waiting:
+            if interrupted():
+                for job in waiting:
+                    if queue.job(job).active:
+                        queue.cancel(job)
+            for changed in queue.step():
+                if changed.id in waiting and changed.active:
+                    report.progress(changed)
+            for job in [queue.job(job) for job in waiting]:
+                if job.active:
+                    continue
+                item = waiting.pop(job.id)
+                try:
+                    _deliver(job, item, report)
+                except EspalierError as error:
+                    failed += 1
+                    report.failed(item.request.image, error, job.id)
+            time.sleep(min(queue.delay_s(), 0.02))
+        session.settle()
+        report.total(len(jobs) - failed, failed)
+    session.session.close()
+    return FAILURE if failed else 0
+
+
+def _paths(item: Item) -> list[Path]:
+    return [path for path in (item.glb, item.blend, item.preview) if path is not None]
+
+
+def _deliver(job: Job, item: Item, report: Report) -> None:
+    """Write the files of a finished job. Raises EspalierError, also for a job that failed or was cancelled."""
+    if job.error is not None:
+        raise job.error
+    if job.state is not State.READY or job.folder is None:
+        raise EspalierError("job_stopped", name=job.request.name)
+    files = {"glb": item.glb}
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(name: str, text: str) -> Iterator[None]:
+        report.step(job, name, text)
+        start = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - start
+
+    copy_whole(job.folder / "asset.glb", item.glb)
+    if item.blend is not None or item.preview is not None:
+        scene = bpy.context.scene
+        with timed("place", "Placing it in the scene"):
+            placed = place_asset(bpy.context, job, scene, scene.collection, (0.0, 0.0, 0.0))
+        try:
+            if item.blend is not None:
+                with timed("save", "Saving the .blend"):
+                    save_blend(item.blend, placed)
+                files["blend"] = item.blend
+            if item.preview is not None:
+                with timed("preview", "Rendering the preview"):
+                    render_preview(placed, item.preview)
+                files["preview"] = item.preview
+        finally:
+            discard_asset(placed)
+    session.session.open_queue().mark_imported(job.id)
+    report.done(job, files, seconds)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C into a question that the loop asks: Blender's own handler would swallow it."""
+    asked = False
+
+    def stop(_signal: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield lambda: asked
+    finally:
+        if before is not None:  # None is a handler of Blender's own, which Python cannot put back
+            signal.signal(signal.SIGINT, before)

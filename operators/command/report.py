@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the command line says while it works: for a person on a terminal, in a log, or for a program as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from ...engine.errors import EspalierError
+from ...engine.jobs.job import Job
+from ...engine.parameters import ENGINES
+
+
+@contextmanager
+def private_stdout() -> Iterator[TextIO]:
+    """Keep standard output for the command: what Blender itself prints there while it renders goes nowhere."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    try:
+        with open(kept, "w", encoding="utf-8", closefd=False) as stream:
+            yield stream
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+class Report:
+    """Tells the events of a command to `stream`: as JSON lines, or as text with a live line on a terminal."""
+
+    def __init__(self, stream: TextIO, as_json: bool) -> None:
+        self._stream = stream
+        self._json = as_json
+        self._live = not as_json and stream.isatty()
+        self._stages: dict[str, str] = {}
+
+    def submitted(self, job: Job) -> None:
+        """A job has been handed to the queue."""
+        self._event("submitted", job=job.id, image=job.request.image, engine=job.request.engine)
+
+    def progress(self, job: Job) -> None:
+        """A job has moved on: one line a stage, or on a terminal one line that changes."""
+        if not job.label:
+            return
+        self._event("progress", job=job.id, stage=job.stage, fraction=round(job.fraction, 4))
+        line = f"{job.request.name}: {job.label} ({job.fraction:.0%})"
+        if self._live:
+            self._stream.write(f"\r\x1b[K{line}")
+            self._stream.flush()
+        elif not self._json and self._stages.get(job.id) != job.stage:
+            self._print(line)
+        self._stages[job.id] = job.stage
+
+    def step(self, job: Job, name: str, text: str) -> None:
+        """Something happens to a finished job here in Blender: placing, saving, rendering."""
+        self._event("progress", job=job.id, stage=name, fraction=1.0)
+        if not self._json:
+            self._clear()
+            self._print(f"{job.request.name}: {text}")
+
+    def done(self, job: Job, files: Mapping[str, Path], seconds: Mapping[str, float]) -> None:
+        """A job's files are all in place. `seconds` are those of the steps in Blender."""
+        self._event("ready", job=job.id, files={k: str(v) for k, v in files.items()}, result=dict(job.result))
+        if self._json:
+            return
+        self._clear()
+        result = job.result
+        label = next((e.label for e in ENGINES if e.name == job.request.engine), job.request.engine)
+        rows = [("engine", f"{label} {result.get('engine_version', '')}".rstrip())]
+        stages = {**result.get("stages", {}), **seconds}
+        rows += [(name.replace("_", " "), f"{value:.2f} s") for name, value in stages.items()]
+        rows.append(("total", f"{sum(stages.values()):.2f} s"))
+        rows += [(name, f"{result[name]:,}") for name in ("vertices", "faces") if name in result]
+        if size := result.get("texture_size"):
+            rows.append(("texture", f"{size} x {size}"))
+        rows += [(name, f"{_short(path)} ({_size(path)})") for name, path in files.items()]
+        width = max(len(name) for name, _ in rows)
+        self._print(f"\n{job.request.name}\n" + "\n".join(f"  {name:<{width}}  {value}" for name, value in rows))
+        for notice in result.get("notices", ()):
+            self._print(f"  {notice}")
+
+    def failed(self, image: str, error: EspalierError, job: str = "") -> None:
+        """An image did not come out."""
+        self._clear()
+        self._event("failed", job=job, image=image, code=error.code, cause=error.cause, remedy=error.remedy)
+        print(f"espalier: {Path(image).name}: {error}", file=sys.stderr)
+        if error.detail:
+            print(error.detail, file=sys.stderr)
+
+    def total(self, ready: int, failed: int) -> None:
+        """The command is at its end."""
+        self._event("done", ready=ready, failed=failed)
+        if not self._json and ready + failed > 1:
+            self._print(f"\n{ready} of {ready + failed} images came out.")
+
+    def _event(self, event: str, **fields: Any) -> None:
+        if self._json:
+            self._print(json.dumps({"event": event, **fields}, ensure_ascii=False))
+
+    def _print(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def _clear(self) -> None:
+        if self._live:
+            self._stream.write("\r\x1b[K")
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""This Blender's one JobQueue and the one timer that drives it.
+
+Nothing is opened, started or read until a job is submitted or an earlier session left one behind.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..engine.errors import EspalierError
+from ..engine.jobs.job import Job, State
+from . import placing
+
+if TYPE_CHECKING:
+    from ..engine.jobs.queue import JobQueue
+    from ..engine.request import GenerationRequest
+
+PACKAGE = __package__.rpartition(".")[0]
+LEDGER = "ledger.sqlite3"
+RESUME_AFTER_S = 1.0
+LOOK_AGAIN_S = 0.5
+
+
+class Session:
+    """What lives as long as the add-on is enabled.
+
+    `file` changes whenever another .blend is opened. `held` are jobs whose import failed: they wait for the person.
+    """
+
+    def __init__(self) -> None:
+        self.queue: JobQueue | None = None
+        self.file = uuid.uuid4().hex
+        self.error: EspalierError | None = None
+        self.error_job = ""
+        self.held: set[str] = set()
+
+    def open_queue(self) -> JobQueue:
+        """Return the queue, opened if it was not yet. Raises EspalierError."""
+        if self.queue is None:
+            # Enabling the extension must not wait for SQLite, threads and processes to be imported.
+            from ..engine.jobs.queue import JobQueue
+            from ..engine.workers.launch import current_launch
+
+            self.queue = JobQueue(user_folder(), lambda _engine: current_launch())
+        return self.queue
+
+    def close(self) -> None:
+        """Stop the workers; unfinished jobs stay in the ledger."""
+        if self.queue is not None:
+            self.queue.close()
+            self.queue = None
+
+
+session = Session()
+
+
+def user_folder() -> Path:
+    """Return the extension's own folder for what it keeps. Raises EspalierError if it cannot be made."""
+    try:
+        return Path(bpy.utils.extension_path_user(PACKAGE, create=True))
+    except OSError as error:
+        raise EspalierError("output_unwritable", path=error.filename, reason=error.strerror) from error
+
+
+def known_jobs() -> list[Job]:
+    """Return the jobs as last seen, newest first, without touching disk: for drawing."""
+    return session.queue.jobs() if session.queue is not None else []
+
+
+def submit(request: GenerationRequest, context: bpy.types.Context) -> str:
+    """Hand a request to the queue and return the job's id at once. Raises EspalierError."""
+    session.error = None
+    job = session.open_queue().submit(request, placing.snapshot(context, session.file))
+    watch()
+    redraw()
+    return job
+
+
+def wait_for(ids: Iterable[str], on_change: object = None) -> list[Job]:
+    """Drive the queue until the jobs are no longer active, for background use; there, timers do not run.
+
+    `on_change` is called with each Job that changed.
+    """
+    queue = session.open_queue()
+    wanted = set(ids)
+    while any(queue.job(job).active for job in wanted):
+        for job in queue.step():
+            if job.id in wanted and callable(on_change):
+                on_change(job)
+        time.sleep(min(queue.delay_s(), 0.02))
+    return [queue.job(job) for job in wanted]
+
+
+def settle() -> None:
+    """Drive the queue until what has been decided is also in the ledger, for background use."""
+    queue = session.open_queue()
+    while queue.busy:
+        queue.step()
+        time.sleep(min(queue.delay_s(), 0.02))
+
+
+def fail(error: EspalierError, job: str = "") -> None:
+    """Show `error` in the panel."""
+    session.error, session.error_job = error, job
+    if error.detail:
+        print(f"Espalier: {error.code}: {error.detail}")
+    redraw()
+
+
+def hold(job: str) -> None:
+    """Do not import `job` again by itself: it failed once, and would fail at every tick."""
+    session.held.add(job)
+
+
+def watch() -> None:
+    """See to it that the timer runs. There is no timer in background mode: Blender would not call it."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=0.02, persistent=True)
+
+
+def redraw() -> None:
+    """Draw the sidebars of all 3D viewports again."""
+    for window in bpy.context.window_manager.windows if bpy.context.window_manager else ():
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+
+
+def _tick() -> float | None:
+    """Step the queue for a few milliseconds; return the seconds to the next call, or None when all is quiet."""
+    queue = session.queue
+    if queue is None:
+        return None
+    try:
+        changed = queue.step()
+        for job in changed:
+            if job.state is State.FAILED and job.error is not None:
+                fail(job.error, job.id)
+        waiting = _import_one(queue)
+    except Exception:
+        # Blender would drop the timer without a word, and with it every job.
+        fail(EspalierError("internal", detail=traceback.format_exc(), reason="the queue stopped", log="the console"))
+        return None
+    if changed:
+        redraw()
+    delay = queue.delay_s()
+    if waiting:
+        return min(delay, LOOK_AGAIN_S)
+    return delay if queue.busy or queue.warm else None
+
+
+def _import_one(queue: JobQueue) -> bool:
+    """Bring one finished asset into the scene that it was made for; tell whether one still waits for a good moment."""
+    waiting = False
+    for job in reversed(queue.jobs()):
+        if job.state is not State.READY or job.id in session.held:
+            continue
+        if not placing.belongs_here(job.placement, session.file):
+            continue
+        window = placing.quiet_window()
+        if window is None:
+            waiting = True
+            continue
+        with bpy.context.temp_override(window=window, screen=window.screen):
+            try:
+                bpy.ops.espalier.import_asset("EXEC_DEFAULT", True, job=job.id)
+            except RuntimeError:
+                # An operator's error report is raised here; the operator has told the person already.
+                if job.id not in session.held:
+                    raise
+        return True
+    return waiting
+
+
+def _resume() -> None:
+    try:
+        if session.open_queue().resume():
+            watch()
+            redraw()
+    except EspalierError as error:
+        fail(error)
+
+
+@bpy.app.handlers.persistent
+def _file_opened(*_args: object) -> None:
+    session.file = uuid.uuid4().hex
+
+
+def register() -> None:
+    """Listen for opened files; look for jobs of an earlier session, if there ever was one, after the start."""
+    bpy.app.handlers.load_post.append(_file_opened)
+    if not bpy.app.background and (Path(bpy.utils.extension_path_user(PACKAGE)) / LEDGER).is_file():
+        bpy.app.timers.register(_resume, first_interval=RESUME_AFTER_S, persistent=True)
+
+
+def unregister() -> None:
+    """Stop listening, stop the timers, stop the workers."""
+    for timer in (_tick, _resume):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    bpy.app.handlers.load_post.remove(_file_opened)
+    session.close()

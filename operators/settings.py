@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameter table as Blender properties: on the scene for the panel, on the operator for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from ..engine.backends import available
+from ..engine.parameters import BY_NAME, ENGINES, INTERVALS, PIPELINE_OF_RESOLUTION, SETTINGS, Parameter, Value
+
+_RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
+
+
+def engine_items() -> list[tuple[str, str, str]]:
+    """Return the enum items of the engines that this version can run."""
+    names = available()
+    return [(engine.name, engine.label, engine.help) for engine in ENGINES if engine.name in names]
+
+
+def tooltip(parameter: Parameter) -> str:
+    """Return what a setting does and, for each engine that ignores it, why."""
+    ignored = [engine for engine in ENGINES if engine.name in available() and not parameter.honoured_by(engine.name)]
+    reasons = [f"The {engine.label} engine ignores it: {parameter.ignored_by[engine.name]}" for engine in ignored]
+    return ".\n".join([parameter.help, *reasons])
+
+
+def property_of(parameter: Parameter, update: Callable[[Any, Any], None] | None = None, **options: Any) -> Any:
+    """Return the Blender property that shows `parameter`."""
+    common: dict[str, Any] = {
+        "name": parameter.label,
+        "description": tooltip(parameter),
+        "default": parameter.default,
+        "update": update,
+        **options,
+    }
+    if parameter.kind == "boolean":
+        return bpy.props.BoolProperty(**common)
+    if parameter.kind == "enum":
+        return bpy.props.EnumProperty(items=[(choice, choice, "") for choice in parameter.choices], **common)
+    if parameter.kind == "integer":
+        return bpy.props.IntProperty(min=int(parameter.minimum), max=int(parameter.maximum), **common)
+    factor = (parameter.minimum, parameter.maximum) == (0.0, 1.0)
+    return bpy.props.FloatProperty(
+        min=parameter.minimum,
+        max=parameter.maximum,
+        subtype="FACTOR" if factor else "NONE",
+        precision=2,
+        step=5 if factor else 10,
+        **common,
+    )
+
+
+def _follow_resolution(self: EspalierSettings, _context: bpy.types.Context) -> None:
+    wanted = PIPELINE_OF_RESOLUTION[self.resolution]
+    if self.pipeline_type != wanted:
+        self.pipeline_type = wanted
+
+
+def _follow_pipeline(self: EspalierSettings, _context: bpy.types.Context) -> None:
+    wanted = _RESOLUTION_OF_PIPELINE[self.pipeline_type]
+    if self.resolution != wanted:
+        self.resolution = wanted
+
+
+def _end_of(start: str, end: str) -> tuple[Callable[[Any, Any], None], Callable[[Any, Any], None]]:
+    """Return the updates that keep the start of a guidance interval at or below its end."""
+
+    def start_moved(self: EspalierSettings, _context: bpy.types.Context) -> None:
+        if getattr(self, start) > getattr(self, end):
+            setattr(self, end, getattr(self, start))
+
+    def end_moved(self: EspalierSettings, _context: bpy.types.Context) -> None:
+        if getattr(self, end) < getattr(self, start):
+            setattr(self, start, getattr(self, end))
+
+    return start_moved, end_moved
+
+
+def _updates() -> dict[str, Callable[[Any, Any], None]]:
+    updates: dict[str, Callable[[Any, Any], None]] = {
+        "resolution": _follow_resolution,
+        "pipeline_type": _follow_pipeline,
+    }
+    for start, end in INTERVALS:
+        updates[start], updates[end] = _end_of(start, end)
+    return updates
+
+
+class EspalierSettings(bpy.types.PropertyGroup):
+    """What the next generation in this scene is made from, and how."""
+
+    image: bpy.props.PointerProperty(
+        type=bpy.types.Image,
+        name=BY_NAME["image"].label,
+        description=BY_NAME["image"].help,
+    )
+    engine: bpy.props.EnumProperty(name="Engine", description="Who makes the asset", items=engine_items())
+
+    def values(self) -> dict[str, Value]:
+        """Return every setting as plain data, floats rounded to what the panel shows."""
+        values: dict[str, Value] = {}
+        for parameter in SETTINGS:
+            value = getattr(self, parameter.name)
+            # A Blender float has 32 bits: 0.7 would come back as 0.699999988.
+            values[parameter.name] = float(f"{value:.6g}") if parameter.kind == "number" else value
+        return values
+
+
+def add_parameters(cls: type, with_updates: bool, **options: Any) -> None:
+    """Give `cls` one annotated property for each parameter of the table."""
+    updates = _updates() if with_updates else {}
+    for parameter in SETTINGS:
+        cls.__annotations__[parameter.name] = property_of(parameter, updates.get(parameter.name), **options)
+
+
+add_parameters(EspalierSettings, with_updates=True)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is running, waiting, or finished and not yet in a scene."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..engine.jobs.job import Job, State
+from ..operators import session
+from .sidebar import ESPALIER_PT_main, SidebarPanel
+
+MOST_SHOWN = 8
+
+
+def _shown() -> list[Job]:
+    return [job for job in session.known_jobs() if job.active or job.state is State.READY]
+
+
+def progress_text(job: Job) -> str:
+    """Return the stage and the remaining time as the bar shows them."""
+    if job.state is State.QUEUED:
+        return "Waiting"
+    text = job.label or "Starting"
+    if job.remaining_s is not None:
+        text += f", {duration(job.remaining_s)} left"
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Return a time a person can take in at a glance: 8 s, 2 min 5 s, 1 h 10 min."""
+    whole = max(round(seconds), 1)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
+    """The jobs under way and the finished ones that wait to be placed."""
+
+    bl_idname = "ESPALIER_PT_jobs"
+    bl_label = "Jobs"
+    bl_parent_id = ESPALIER_PT_main.bl_idname
+    bl_options = {"HIDE_HEADER"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Show the panel only while there is something in it."""
+        return bool(_shown())
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw a bar for each job, with Cancel, or Import once it is finished."""
+        jobs = _shown()
+        for job in jobs[:MOST_SHOWN]:
+            self._draw_job(job)
+        if len(jobs) > MOST_SHOWN:
+            self.layout.label(text=f"and {len(jobs) - MOST_SHOWN} more")
+
+    def _draw_job(self, job: Job) -> None:
+        column = self.layout.column(align=True)
+        column.label(text=job.request.name, icon="IMAGE_DATA")
+        row = column.row(align=True)
+        if job.active:
+            row.progress(factor=job.fraction, text=progress_text(job))
+            row.operator("espalier.cancel", text="", icon="X").job = job.id
+        else:
+            row.operator("espalier.import_asset", icon="IMPORT").job = job.id

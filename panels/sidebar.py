@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Espalier tab: image, engine, Generate, progress, and the last error with its remedy."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..operators import session
+from .text import draw_wrapped
+
+
+class SidebarPanel:
+    """Where all panels of the extension live."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Espalier"
+
+
+class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
+    """Choose an image and generate."""
+
+    bl_idname = "ESPALIER_PT_main"
+    bl_label = "Espalier"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the settings that every generation starts from."""
+        layout = self.layout
+        settings = context.scene.espalier
+        image = settings.image
+        layout.template_ID(settings, "image", open="image.open")
+        if image is not None:
+            layout.template_icon(icon_value=layout.icon(image), scale=7.0)
+
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "engine")
+        column.prop(settings, "resolution")
+        row = column.row(align=True)
+        row.prop(settings, "seed")
+        row.operator("espalier.randomize_seed", text="", icon="FILE_REFRESH")
+        column.prop(settings, "texture_size")
+
+        row = layout.row()
+        row.scale_y = 1.6
+        row.enabled = image is not None
+        row.operator("espalier.generate", icon="MESH_MONKEY")
+        if image is None:
+            layout.label(text="Choose an image to start", icon="INFO")
+        self._draw_error(context)
+
+    def _draw_error(self, context: bpy.types.Context) -> None:
+        error = session.session.error
+        if error is None:
+            return
+        box = self.layout.box()
+        row = box.row()
+        row.alert = True
+        row.label(text="Not Generated", icon="ERROR")
+        row.operator("espalier.dismiss", text="", icon="X", emboss=False)
+        column = box.column(align=True)
+        draw_wrapped(column, context, error.cause)
+        column.separator()
+        draw_wrapped(column, context, error.remedy)
+        if session.session.error_job:
+            box.operator("espalier.retry", icon="FILE_REFRESH").job = session.session.error_job

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The add-on under test is the one that a person would have: zipped, installed into an empty user folder, enabled.
+
+All this happens as this file is imported, before any test imports `bpy`, which reads its user folder once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.support import extension
+
+USER_RESOURCES = extension.temporary_user()
+ARCHIVE = extension.build_zip()
+extension.install(USER_RESOURCES, ARCHIVE)
+extension.use(USER_RESOURCES)
+
+import bpy  # noqa: E402
+
+extension.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean_blender() -> None:
+    """Give each test module an empty scene and the enabled add-on; factory settings would disable it."""
+    if extension.MODULE not in bpy.context.preferences.addons:
+        extension.enable()
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+@pytest.fixture
+def empty_scene() -> None:
+    """Give a test an empty scene of its own, the add-on staying as it is."""
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+@pytest.fixture(scope="session")
+def addon() -> ModuleType:
+    """Return the add-on's top module."""
+    return extension.module()
+
+
+@pytest.fixture(scope="session")
+def user_resources() -> Path:
+    """Return Blender's user folder of this test run."""
+    return USER_RESOURCES
+
+
+@pytest.fixture(scope="session")
+def archive() -> Path:
+    """Return the zip that the add-on under test was installed from."""
+    return ARCHIVE
+
+
+class Espalier:
+    """The enabled extension as a test sees it."""
+
+    module = staticmethod(extension.module)
+    enable = staticmethod(extension.enable)
+    disable = staticmethod(extension.disable)
+
+    @staticmethod
+    def open_empty_file() -> None:
+        """Open a new, empty file, as File > New does."""
+        bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+@pytest.fixture
+def espalier(empty_scene: None) -> Iterator[Espalier]:
+    """Return the extension with an empty scene, no jobs, no library and no error; its workers end with the test."""
+    module = extension.module("operators.session")
+    module.session.close()
+    shutil.rmtree(module.user_folder(), ignore_errors=True)
+    module.session = module.Session()
+    yield Espalier()
+    module = extension.module("operators.session")  # a test may have enabled the extension anew
+    module.session.close()

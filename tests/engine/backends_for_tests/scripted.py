@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A backend that does what the name of the request says, in the child process of the tests.
+
+The name is one word and an optional number, `slow 2`. Each finished generate appends the image's name to the file
+that ESPALIER_TEST_PAID names.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+from engine.backends.base import Asset, Run, Stage
+from engine.errors import EspalierError
+from engine.request import GenerationRequest
+
+
+def triangle_glb() -> bytes:
+    """Return a GLB 2.0 file of one triangle without a material."""
+    data = struct.pack("<9f3H", 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 2) + b"\0\0"
+    described = {
+        "asset": {"version": "2.0"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": [
+            {
+                "bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3",
+                "min": [0, 0, 0], "max": [1, 1, 0],
+            },
+            {"bufferView": 1, "componentType": 5123, "count": 3, "type": "SCALAR"},
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": 0, "byteLength": 36},
+            {"buffer": 0, "byteOffset": 36, "byteLength": 6},
+        ],
+        "buffers": [{"byteLength": len(data)}],
+    }  # fmt: skip
+    text = json.dumps(described).encode()
+    text += b" " * (-len(text) % 4)
+    total = 12 + 8 + len(text) + 8 + len(data)
+    return (
+        struct.pack("<4sII", b"glTF", 2, total)
+        + struct.pack("<I4s", len(text), b"JSON")
+        + text
+        + struct.pack("<I4s", len(data), b"BIN\0")
+        + data
+    )
+
+
+def hold_the_lock(seconds: float) -> None:
+    """Sleep in C without giving up Python's lock, as native code that hangs does: no other thread runs."""
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+class Scripted:
+    """Follows the script in the request's name."""
+
+    name = "scripted"
+    version = "1"
+    stages = (Stage("draw", "Drawing", 3), Stage("paint", "Painting", 1))
+
+    def generate(self, request: GenerationRequest, folder: Path, run: Run) -> Asset:
+        """Make one triangle, or whatever the script wants."""
+        word, _, number = request.name.partition(" ")
+        with run.stage("draw"):
+            (folder / "half.bin").write_bytes(b"half")
+            getattr(self, word.replace("-", "_"))(run, float(number or 0))
+        with run.stage("paint"):
+            (folder / "half.bin").unlink(missing_ok=True)
+            (folder / "made.glb").write_bytes(triangle_glb())
+        paid = os.environ.get("ESPALIER_TEST_PAID")
+        if paid:
+            with open(paid, "ab") as file:
+                file.write(os.path.basename(request.image).encode() + b"\n")
+        facts: dict[str, Any] = {"attempt": folder.name, "remote_id": getattr(run, "remote_id", "")}
+        return Asset(folder / "made.glb", notices=("It is a triangle",), facts=facts)
+
+    def close(self) -> None:
+        """Say so in the log."""
+        print("closed", file=sys.stderr, flush=True)
+
+    def quick(self, run: Run, number: float) -> None:
+        run.progress(0.5)
+
+    def slow(self, run: Run, number: float) -> None:
+        start = time.monotonic()
+        while (passed := time.monotonic() - start) < number:
+            run.progress(passed / number, f"{passed:.1f} s")
+            time.sleep(0.01)
+
+    def stuck(self, run: Run, number: float) -> None:
+        """Never reach a cancel point, while the heartbeat goes on."""
+        time.sleep(number)
+
+    def stubborn(self, run: Run, number: float) -> None:
+        """Like `stuck`, and deaf to SIGTERM."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        time.sleep(number)
+
+    def frozen(self, run: Run, number: float) -> None:
+        hold_the_lock(number)
+
+    def stopped(self, run: Run, number: float) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def killed(self, run: Run, number: float) -> None:
+        print("last words", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def crash(self, run: Run, number: float) -> None:
+        ctypes.string_at(0)
+
+    def quits(self, run: Run, number: float) -> None:
+        os._exit(int(number))
+
+    def prints(self, run: Run, number: float) -> None:
+        print('{"type":"result"} from print')
+        print("reads " + repr(sys.stdin.read()))
+        os.write(1, b"written to descriptor 1\n")
+        libc = ctypes.CDLL(None)
+        libc.puts(b"put by C")
+        libc.fflush(None)
+        subprocess.run([sys.executable, "-c", "print('printed by a child')"], check=True)
+
+    def floods(self, run: Run, number: float) -> None:
+        for line in range(int(number)):
+            print(f"line {line} " + "x" * 90, file=sys.stderr)
+
+    def garbles(self, run: Run, number: float) -> None:
+        """Write on the very pipe of the protocol, which a library can only do on purpose."""
+        for descriptor in range(3, 20):
+            try:
+                os.write(descriptor, b"this is not a message\n")
+            except OSError:
+                continue
+        time.sleep(number)
+
+    def memory(self, run: Run, number: float) -> None:
+        raise MemoryError
+
+    def module(self, run: Run, number: float) -> None:
+        import espalier_has_no_such_module  # noqa: F401
+
+    def full(self, run: Run, number: float) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def denied(self, run: Run, number: float) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def bug(self, run: Run, number: float) -> None:
+        raise RuntimeError("a bug of the engine")
+
+    def busy_background(self, run: Run, number: float) -> None:
+        raise EspalierError("background_busy", path="photo.png")
+
+    def breeds(self, run: Run, number: float) -> None:
+        """Start a process that would outlive this one, and fork another that holds the pipes."""
+        subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({number})  # bred"])
+        if os.fork() == 0:
+            time.sleep(number)
+            os._exit(0)
+        self.slow(run, number)
+
+    def threads(self, run: Run, number: float) -> None:
+        """Work hard in another thread while the job waits."""
+        done = threading.Event()
+        threading.Thread(target=lambda: (sum(range(10**7)), done.set()), daemon=True).start()
+        while not done.wait(0.01):
+            run.check()
+
+
+def create() -> Scripted:
+    """Return the backend, with the real preparation of the import."""
+    return Scripted()
+
+
+def create_light() -> Scripted:
+    """Return the backend without NumPy: the preparation of the import does nothing."""
+    module = types.ModuleType("engine.mesh.prepare")
+    module.prepare = lambda glb, folder, run=None: {"vertices": 3, "faces": 1}  # type: ignore[attr-defined]
+    sys.modules["engine.mesh.prepare"] = module
+    return Scripted()
+
+
+def create_never() -> Scripted:
+    """Fail to load for want of a module."""
+    import espalier_has_no_such_module  # noqa: F401
+
+    return Scripted()
+
+
+def create_broken() -> Scripted:
+    """Fail to load because of a bug."""
+    raise RuntimeError("cannot be made")
+
+
+def create_dying() -> Scripted:
+    """Die while loading."""
+    print("about to die", file=sys.stderr, flush=True)
+    os._exit(7)
+
+
+def create_slowly() -> Scripted:
+    """Take a while to load."""
+    time.sleep(1.5)
+    return create_light()
+
+
+def create_mute() -> Scripted:
+    """Hang while loading, with Python's lock held."""
+    hold_the_lock(60)
+    return Scripted()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the tests in every environment whose CPython is on this machine, and say what was skipped and why.
+
+    python tests/support/everything.py [--summary FILE] [pytest arguments]
+
+Ends with what each part came to, pytest's own closing lines, which also go into FILE, and with 1 if any part failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = {
+    "engine-3.11": ("the engine with NumPy 1.26", "tests/engine", "3.11"),
+    "engine-3.13": ("the engine with NumPy 2", "tests/engine", "3.13"),
+    "bpy-4.2": ("the add-on in Blender 4.2", "tests/blender", "3.11"),
+    "bpy-4.5": ("the add-on in Blender 4.5", "tests/blender", "3.11"),
+    "bpy-5.2": ("the add-on in Blender 5.2", "tests/blender", "3.13"),
+}
+CLOSING = re.compile(r"^(=+ )?.*\b(passed|failed|error|errors|no tests ran|deselected)\b.* in [\d.]+s.*$")
+ENVIRONMENTS = (sys.executable, str(ROOT / "wheels" / "environments.py"))
+
+
+def main() -> int:
+    """Run all parts, one after another: some measure time, and would share the machine badly."""
+    parser = argparse.ArgumentParser(description="Run the tests in every environment of this machine.")
+    parser.add_argument("--summary", type=Path, help="also write the closing lines to this file")
+    parser.add_argument("--without", nargs="*", default=[], metavar="PART", help="parts that have been run already")
+    options, arguments = parser.parse_known_args()
+    listing = subprocess.run([*ENVIRONMENTS, "list"], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    here = listing.stdout.split()
+    failed, lines = False, []
+    for name, (what, folder, version) in PARTS.items():
+        if name in options.without:
+            continue
+        if name not in here:
+            lines.append(f"SKIPPED {what}: CPython {version} with its venv module is not on this machine")
+            continue
+        print(f"=== {what}", flush=True)
+        status, closing = run(name, [folder, *arguments])
+        failed |= status != 0
+        lines += [f"{what}:", closing]
+    text = "\n".join(lines)
+    print(f"\n{text}", flush=True)
+    if options.summary:
+        options.summary.write_text(f"{text}\n", "utf-8")
+    return int(failed)
+
+
+def run(environment: str, arguments: list[str]) -> tuple[int, str]:
+    """Run pytest, pass its output on as it comes, and return its exit status and its closing line."""
+    command = [*ENVIRONMENTS, "exec", environment, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    closing = ""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if CLOSING.match(line):
+                closing = line.rstrip()
+    return process.returncode, closing or f"pytest ended with {process.returncode} and no closing line"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job as an artist does it: choose an image, press Generate with the mouse, see the object, undo, redo."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
+
+import bpy
+import driver
+
+DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
+STEP = 14
+BELOW = 37
+"""From the middle of Generate to that of the first sub-panel's header."""
+
+
+def find(operator):
+    """Move the mouse down the sidebar until it is over the button of `operator`; return where that is.
+
+    Ctrl C over a button copies the Python command behind it: that tells which button the mouse is over.
+    """
+    sidebar = driver.region("VIEW_3D", "UI")
+    x = sidebar.x + sidebar.width // 2 - 20
+    for y in range(sidebar.y + sidebar.height - 2 * STEP, sidebar.y, -STEP):
+        bpy.context.window_manager.clipboard = ""
+        yield from driver.move(x, y)
+        yield from driver.key("C", ctrl=True)
+        if bpy.context.window_manager.clipboard.startswith(f"bpy.ops.{operator}("):
+            return x, y
+    driver.check(False, f"the mouse finds {operator} in the sidebar")
+
+
+def made():
+    """Return the objects that Espalier has placed."""
+    return [item for item in bpy.data.objects if item.type == "MESH" and "espalier" in item]
+
+
+def scenario():
+    image = DATA / "rocket.png"
+    bpy.context.scene.cursor.location = (0.0, -3.0, 0.0)
+    yield from driver.open_sidebar("Espalier")
+    yield from driver.screenshot("1-empty")
+    bpy.context.scene.espalier.image = bpy.data.images.load(str(image))
+    bpy.ops.ed.undo_push(message="Choose the image")
+    driver.area().tag_redraw()
+    yield from driver.wait(2)
+    yield from driver.screenshot("2-image")
+    before = set(bpy.data.objects.keys())
+
+    x, y = yield from find("espalier.generate")
+    yield from driver.click(x - 60, y - BELOW)
+    yield from driver.wait(0.5)
+    yield from driver.move(x + 40, y - 2 * BELOW)
+    yield from driver.wait(2.5)
+    yield from driver.screenshot("3-ignored")
+    yield from driver.click(x - 60, y - BELOW)
+
+    yield from driver.click(x, y)
+    session = sys.modules["bl_ext.user_default.espalier.operators.session"]
+    yield from driver.until(lambda: any(job.active for job in session.known_jobs()), "a click starts a job")
+    yield from driver.until(lambda: session.known_jobs()[0].fraction > 0.05, "the job makes progress")
+    yield from driver.screenshot("4-running")
+    yield from driver.until(made, "the object appears", 60)
+    yield from driver.wait(2)
+    with driver.override():
+        bpy.ops.view3d.view_selected()
+    driver.area().spaces.active.shading.color_type = "TEXTURE"
+    yield from driver.wait(2)
+    yield from driver.screenshot("5-object")
+
+    placed = made()[0]
+    driver.check(placed.name == image.stem, "it is named after the image")
+    driver.check(placed.select_get() and bpy.context.view_layer.objects.active == placed, "it is selected and active")
+    lowest = min((placed.matrix_world @ vertex.co).z for vertex in placed.data.vertices)
+    driver.check(abs(lowest - bpy.context.scene.cursor.location.z) < 1e-4, "it stands on its base at the 3D cursor")
+
+    yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
+    yield from driver.key("Z", ctrl=True)
+    yield from driver.until(lambda: not made(), "one undo removes it")
+    driver.check(before <= set(bpy.data.objects.keys()), "one undo takes nothing else away")
+    yield from driver.key("Z", ctrl=True, shift=True)
+    yield from driver.until(made, "one redo brings it back")
+    yield from driver.wait(3)
+    yield from driver.screenshot("6-redone")
+
+    settings = bpy.context.scene.espalier
+    driver.check(settings.image is not None, "the chosen image is still there")
+    missing = bpy.data.images.new("missing", 8, 8)
+    missing.source, missing.filepath_raw = "FILE", "/nowhere/missing.png"
+    settings.image = missing
+    driver.area().tag_redraw()
+    yield from driver.wait(1)
+    yield from driver.click(*(yield from find("espalier.generate")))
+    yield from driver.until(lambda: session.session.error is not None, "a missing image is told")
+    yield from driver.wait(1)
+    yield from driver.screenshot("7-error")
+    driver.check(len(made()) == 1, "a failure leaves the scene as it was")
+
+
+driver.run(scenario)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the extension's zips, one for each platform and CPython: the same tree gives the same bytes on every machine.
+
+    python wheels/build.py [--platform PLATFORM|this|all] [--python 3.11|3.13|all] [--output FOLDER]
+
+Prints the path of each zip. Files are stored rather than deflated: the wheels inside are compressed already, and the
+output of a deflater depends on the machine's zlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import fetch
+from common import DIST, MANIFEST, ROOT, WHEELS, fail, manifest, replacing, say
+from targets import BUNDLES, this_platform
+
+FILES = ("LICENSE", "__init__.py")
+PACKAGES = ("engine", "operators", "panels")
+SUFFIXES = frozenset({".py", ".json", ".png", ".toml"})
+EPOCH = (2000, 1, 1, 0, 0, 0)
+
+
+def main() -> int:
+    """Build what the command line asks for and print the paths."""
+    parser = argparse.ArgumentParser(description="Build the extension's zips.")
+    parser.add_argument("--platform", default="this")
+    parser.add_argument("--python", default="all")
+    parser.add_argument("--output", type=Path, default=DIST)
+    arguments = parser.parse_args()
+    platform = this_platform() if arguments.platform == "this" else arguments.platform
+    pairs = [
+        (name, version)
+        for name, version in BUNDLES
+        if platform in ("all", name) and arguments.python in ("all", version)
+    ]
+    if not pairs:
+        known = ", ".join(f"{name} with {version}" for name, version in BUNDLES)
+        fail(f"There is no zip for {platform} with CPython {arguments.python}.", f"Choose one of: {known}.")
+    for name, version in pairs:
+        print(build(name, version, arguments.output))
+    return 0
+
+
+def build(platform: str, version: str, output: Path) -> Path:
+    """Write the zip for `platform` and CPython `version` into `output` and return its path.
+
+    A zip that is there with the same bytes is left alone, its time of change too.
+    """
+    wheels = fetch.wheels(platform, version)
+    name = f"espalier-{manifest()['version']}-{platform.replace('-', '_')}-py{version.replace('.', '')}.zip"
+    text = write_wheel_list(MANIFEST.read_text("utf-8"), [platform], [path.name for path in wheels])
+    text = text[: text.index("\n[build]\n")]
+    members = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in sources()}
+    members[MANIFEST.name] = text.encode()
+    members.update({f"wheels/{path.name}": path.read_bytes() for path in wheels})
+    target = output.resolve() / name
+    with replacing(target) as path:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for member in sorted(members):
+                info = zipfile.ZipInfo(member, EPOCH)
+                info.create_system = 3
+                info.external_attr = 0o100644 << 16
+                archive.writestr(info, members[member])
+        if target.exists() and target.read_bytes() == path.read_bytes():
+            return target
+    say(f"Built {target.name} ({target.stat().st_size / 1e6:.0f} MB)")
+    return target
+
+
+def sources() -> Iterator[Path]:
+    """Yield the files of the tree that belong in the zip, all but the manifest and the wheels."""
+    for name in FILES:
+        yield ROOT / name
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*")):
+            hidden = any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
+            if path.is_file() and path.suffix in SUFFIXES and not hidden:
+                yield path
+
+
+def write_wheel_list(text: str, platforms: Sequence[str], files: Sequence[str]) -> str:
+    """Return the manifest `text` with its lists of platforms and of wheels replaced."""
+    lists = {"platforms": platforms, "wheels": [f"./{WHEELS.name}/{file}" for file in files]}
+    for field, items in lists.items():
+        body = "".join(f'  "{item}",\n' for item in items)
+        text, count = re.subn(rf"(?ms)^{field} = \[.*?\]$", lambda _, f=field, b=body: f"{f} = [\n{b}]", text)
+        if count != 1:
+            raise ValueError(f"{MANIFEST.name} must have one list called {field}")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

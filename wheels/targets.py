@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is built for whom: the environments of this project, and the platforms and CPythons that the zips serve."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment: the CPython it needs and what to tell the person while it is made."""
+
+    python: str
+    what: str
+
+
+ENVIRONMENTS = {
+    "engine-3.11": Environment("3.11", "the engine with NumPy 1.26 and the development tools (120 MB, once)"),
+    "engine-3.13": Environment("3.13", "the engine with NumPy 2 (80 MB, once)"),
+    "bpy-4.2": Environment("3.11", "Blender 4.2.23 as a Python module (340 MB, once)"),
+    "bpy-4.5": Environment("3.11", "Blender 4.5.15 as a Python module (350 MB, once)"),
+    "bpy-5.2": Environment("3.13", "Blender 5.2.3 as a Python module (360 MB, once)"),
+}
+
+PLATFORM_TAGS = {
+    "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
+    "macos-arm64": ("macosx_12_0_arm64", "macosx_11_0_arm64"),
+    "macos-x64": ("macosx_10_14_x86_64", "macosx_10_13_x86_64", "macosx_10_10_x86_64", "macosx_10_9_x86_64"),
+    "windows-x64": ("win_amd64",),
+}
+"""Blender's name of a platform -> the wheel tags that its builds can load, the preferred first."""
+
+BUNDLES = (
+    ("linux-x64", "3.11"),
+    ("linux-x64", "3.13"),
+    ("macos-arm64", "3.11"),
+    ("macos-arm64", "3.13"),
+    ("macos-x64", "3.11"),
+    ("windows-x64", "3.11"),
+    ("windows-x64", "3.13"),
+)
+"""One zip each. Blender's builds with CPython 3.13 no longer exist for Macs with Intel processors."""
+
+
+def this_platform() -> str:
+    """Return Blender's name of the platform that this script runs on."""
+    system = {"linux": "linux", "darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
+    machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
+    return f"{system}-{machine}"
