@@ -7,59 +7,91 @@ order, and only the corners of edges that change sign are asked, until every suc
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from .closest import Surface
-from .voxels import Band, Corners, Grid
+from .nearest import closest_points
+from .voxels import Band, Corners, Grid, brick_corners
 
 if TYPE_CHECKING:
     from ..backends.base import Run
 
+UNSURE = 0.5
+"""Voxels from the source within which a guess does not tell its sides apart."""
+APART = 0.02
+"""The least value at either end of an edge that changes sign, so that no two crossings are at one corner."""
 ROUNDS = 64
 """A bound on the rounds; three or four do."""
 
 
-def corner_values(
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`values` float32 (C,) at `corners`: the distance from the source less that of the surface, in voxels.
+
+    Exact where `exact` bool (C,) is set: at both ends of each voxel edge whose ends differ in sign, on the sides asked
+    for. Elsewhere right in sign, up to features that none of the eight brick centres around a corner sees.
+    """
+
+    corners: Corners
+    values: npt.NDArray[np.float32]
+    exact: npt.NDArray[np.bool_]
+
+
+def measure(
     surface: Surface,
     grid: Grid,
     band: Band,
-    chosen: npt.NDArray[np.int64],
-    corners: Corners,
+    sides: npt.NDArray[np.bool_],
     distance: float,
+    before: Field | None = None,
     run: Run | None = None,
-) -> npt.NDArray[np.float32]:
-    """Return distance from the source less `distance`, in voxels, at `corners` of the bricks `chosen`: float32 (C,).
+) -> Field:
+    """Return the field of the surface at `distance`, in voxels, in the bricks of `band` with a side in `sides` (N, 2).
 
-    Exact at both ends of each voxel edge whose ends differ in sign, and right in sign elsewhere up to features that
-    none of the eight centres around a corner sees.
+    The first side of a brick is that of the source on which its centre lies. `before` is the field of some of these
+    bricks, which is not measured again.
     """
+    chosen = np.flatnonzero(sides.any(axis=1))
+    corners = brick_corners(band.bricks[chosen], grid)
+    away, center, sides = band.away[chosen], band.distance[chosen], sides[chosen]
     values = np.full(len(corners.place), np.inf, np.float32)
+    wanted = np.zeros(len(values), np.bool_)
     for slot in range(27):
         at = corners.of_brick[:, slot]
-        step = np.array([slot % 3 - 1, slot // 3 % 3 - 1, slot // 9 - 1], np.float64)
-        guess = np.abs(band.distance[chosen] + band.away[chosen] @ step)
-        values[at] = np.minimum(values[at], (guess - distance).astype(np.float32))
+        guess = center + away @ np.array([slot % 3 - 1, slot // 3 % 3 - 1, slot // 9 - 1], np.float64)
+        wanted[at] |= ((guess > -UNSURE) & sides[:, 0]) | ((guess < UNSURE) & sides[:, 1])
+        values[at] = np.minimum(values[at], (np.abs(guess) - distance).astype(np.float32))
     exact = np.zeros(len(values), np.bool_)
+    if before is not None:
+        same = np.searchsorted(corners.key, before.corners.key[before.exact])
+        values[same], exact[same] = before.values[before.exact], True
+    of_brick = corners.of_brick
     for _ in range(ROUNDS):
         if run is not None:
             run.check()
-        asked = np.flatnonzero(_at_sign_changes(corners, values < 0) & ~exact)
+        asked = np.flatnonzero(_at_sign_changes(of_brick, values < 0) & wanted & ~exact)
         if not len(asked):
             break
-        far = surface.closest(grid.origin + corners.place[asked] * grid.voxel, run).distance
-        values[asked] = far / grid.voxel - distance
+        guess = values[asked]
+        far = closest_points(surface, grid.origin + corners.place[asked] * grid.voxel, run).distance
+        beyond = far / grid.voxel - distance
+        values[asked] = np.where(beyond < 0, np.minimum(beyond, -APART), np.maximum(beyond, APART))
         exact[asked] = True
-    return values
+        changed = np.zeros(len(values), np.bool_)
+        changed[asked[(guess < 0) != (values[asked] < 0)]] = True
+        of_brick = corners.of_brick[changed[corners.of_brick].any(axis=1)]
+    return Field(corners, values, exact)
 
 
-def _at_sign_changes(corners: Corners, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which corners (C,) end a voxel edge whose ends differ."""
+def _at_sign_changes(of_brick: npt.NDArray[np.int32], inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which corners (C,) end a voxel edge of the bricks `of_brick` (N, 27) whose ends differ."""
     marked = np.zeros(len(inside), np.bool_)
-    signs = inside[corners.of_brick].reshape(-1, 3, 3, 3)
-    index = corners.of_brick.reshape(-1, 3, 3, 3)
+    index = of_brick.reshape(-1, 3, 3, 3)
+    signs = inside[index]
     for axis in range(1, 4):
         low = tuple(slice(None, -1) if k == axis else slice(None) for k in range(4))
         high = tuple(slice(1, None) if k == axis else slice(None) for k in range(4))

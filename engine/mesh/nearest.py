@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .closest import Surface
+from .closest import Surface, morton_order
 
 if TYPE_CHECKING:
     from ..backends.base import Run
+
+
+BATCH = 1 << 16
+"""Points asked at once, between two cancel points."""
 
 
 class Nearest(NamedTuple):
@@ -22,9 +26,18 @@ class Nearest(NamedTuple):
     distance: npt.NDArray[np.float64]
 
 
-def closest_points(surface: Surface, points: npt.NDArray[Any], run: Run | None = None) -> Nearest:
-    """Return the closest point of `surface` to each of `points` (N, 3)."""
-    hits = surface.closest(points, run)
-    a, b, c = (np.asarray(surface.positions[surface.faces[hits.face, k]], np.float64) for k in range(3))
-    second, third = (hits.weights[:, k, None].astype(np.float64) for k in range(2))
-    return Nearest(a + second * (b - a) + third * (c - a), hits.face, hits.distance.astype(np.float64))
+def closest_points(
+    surface: Surface, points: npt.NDArray[Any], run: Run | None = None, *, ordered: bool = False
+) -> Nearest:
+    """Return the closest point of `surface` to each of `points` (N, 3), which must be finite.
+
+    `ordered` says that points that follow one another already lie close together.
+    """
+    found = Nearest(np.empty((len(points), 3)), np.empty(len(points), np.int32), np.empty(len(points)))
+    order = None if ordered or not len(points) else morton_order(points)
+    for start in range(0, len(points), BATCH):
+        if run is not None:
+            run.check()
+        at = slice(start, start + BATCH) if order is None else order[start : start + BATCH]
+        found.face[at], found.point[at], found.distance[at] = surface.find(points[at], run)
+    return found

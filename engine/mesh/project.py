@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HALF_THICKNESS = 0.05
 """What is left of a sheet on either side of its source, in voxels, however far it is drawn back."""
+FARTHEST = 0.98
+"""The largest share of the way: beyond it triangles on sharp edges lose their area."""
 SMOOTHINGS, RETREATS = 6, 4
 """Rounds in which triangles that turned over are smoothed out, and then drawn out again."""
 
@@ -38,13 +40,13 @@ def project_back(
     """
     if factor <= 0:
         return points
-    target = closest_points(surface, points, run).point
+    target = closest_points(surface, points, run, ordered=True).point
     before_crease, meeting = crease_points(points, target, normalize(points - target), quads, voxel)
     target[before_crease] = closest_points(surface, meeting, run).point
     if factor > 1 - HALF_THICKNESS:
         target = _keep_sides_apart(points, target, voxel, run)
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]], extra])
-    return _move(points, target, triangles, factor, run)
+    return _move(points, target, triangles, min(factor, FARTHEST), run)
 
 
 def _keep_sides_apart(

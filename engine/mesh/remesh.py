@@ -18,23 +18,24 @@ from ..backends.base import Run
 from ..errors import EspalierError
 from .closest import Surface
 from .dual_contour import Cells, Quads, crossed_cells, crossing, dual_quads, dual_vertices, fans, twin_vertices
-from .field import corner_values
+from .field import Field, measure
 from .project import project_back, split_quads
 from .shells import components, cut_short, visible
-from .voxels import HALF_DIAGONAL, Band, Corners, Grid, brick_corners, narrow_band
+from .voxels import HALF_DIAGONAL, Band, Grid, brick_keys, narrow_band
 
 MARGIN = 3.0
 """Voxels of empty grid beyond the surface."""
+GROWTH, GROWTHS = 2, 4
+"""How many bricks the search goes on at a time where the outside reaches farther than expected, and how often."""
 MOST_VOXELS = 2048
 """The finest resolution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contour:
-    """Signs and values at the corners of voxels, and the quads that separate them; `kept` bool (Q,)."""
+    """A field and the quads that separate its signs; those to keep are `kept` bool (Q,)."""
 
-    corners: Corners
-    values: npt.NDArray[np.float32]
+    field: Field
     cells: Cells
     quads: Quads
     kept: npt.NDArray[np.bool_]
@@ -95,32 +96,46 @@ def _report(run: Run | None, fraction: float) -> None:
         run.progress(fraction)
 
 
-def _contour(surface: Surface, grid: Grid, found: Band, distance: float, drop_hidden: bool, run: Run | None) -> Contour:
+def _contour(surface: Surface, grid: Grid, band: Band, distance: float, drop_hidden: bool, run: Run | None) -> Contour:
     """Return the contoured band: of that near the outside alone where this proves enough, else of all of it."""
-    everything = np.arange(len(found.bricks))
-    attempts = [np.flatnonzero(found.exposed(distance)), everything] if drop_hidden else [everything]
-    for chosen in attempts:
-        corners = brick_corners(found.bricks[chosen])
-        values = corner_values(surface, grid, found, chosen, corners, distance, run)
-        cells = crossed_cells(corners, values)
-        quads = dual_quads(cells, values)
+    sides = band.exposed(distance) if drop_hidden else np.ones((len(band.bricks), 2), np.bool_)
+    field: Field | None = None
+    for turn in range(GROWTHS + 2):
+        if turn > GROWTHS:
+            sides[:] = True
+        field = measure(surface, grid, band, sides, distance, field, run)
+        cells = crossed_cells(field.corners, field.values)
+        quads = dual_quads(cells, field.values)
         _report(run, 0.5)
         label = components(quads, cells.vertices)
-        lacking, more = cut_short(label, cells, quads, corners, found)
-        if more and chosen is not everything:
-            continue
-        shown = visible(label, quads, corners, lacking) if drop_hidden else ~lacking
-        break
-    if not shown.any():
+        lacking, ends = cut_short(label, cells, quads, field.corners, band)
+        shown = visible(label, quads, field.corners, lacking) if drop_hidden else ~lacking
+        kept = shown[label[quads.ring[:, 0]]]
+        guessed = kept & ~(field.exact[quads.low] & field.exact[quads.high])
+        more = np.concatenate([ends, quads.cells[guessed, 0]])
+        if sides.all() or not len(more):
+            break
+        sides[_near(band, grid, field.corners.place[cells.corners[more, 0]].astype(np.int64) // 2)] = True
+    if field is None or not kept.any():
         raise EspalierError("mesh_invalid", reason="nothing is left of it at this resolution")
-    return Contour(corners, values, cells, quads, shown[label[quads.ring[:, 0]]])
+    return Contour(field, cells, quads, kept)
+
+
+def _near(band: Band, grid: Grid, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which bricks of the band (N,) are at most `GROWTH` bricks from one of `places` (M, 3)."""
+    steps = np.arange(-GROWTH, GROWTH + 1)
+    offsets = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
+    starts = np.unique(places, axis=0)
+    wanted = np.unique(np.maximum(starts[:, None] + offsets, 0).reshape(-1, 3), axis=0)
+    return np.isin(brick_keys(band.bricks, grid), brick_keys(wanted, grid))
 
 
 def _geometry(
     contour: Contour, run: Run | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return vertices (V, 3) in voxels, quads (Q, 4), and the triangles (N, 3) that stand for special quads."""
-    corners, values, cells, quads = contour.corners, contour.values, contour.cells, contour.quads.only(contour.kept)
+    corners, values = contour.field.corners, contour.field.values
+    cells, quads = contour.cells, contour.quads.only(contour.kept)
     wanted = np.zeros(len(cells.code), np.bool_)
     wanted[quads.cells] = True
     points = dual_vertices(cells, corners, values, wanted)

@@ -21,20 +21,28 @@ def components(quads: Quads, vertices: int) -> npt.NDArray[np.int32]:
 
 def cut_short(
     label: npt.NDArray[np.int32], cells: Cells, quads: Quads, corners: Corners, band: Band
-) -> tuple[npt.NDArray[np.bool_], bool]:
-    """Return which pieces (P,) lack cells, and whether one of those is known to face the outside.
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Return which pieces (P,) lack cells, and the cells at which those of them end that face the outside for sure.
 
-    The second means that the outside reaches farther than was looked at.
+    Any such cell means that the outside reaches farther than was looked at.
     """
     lacking = np.zeros(int(label.max(initial=-1)) + 1, np.bool_)
-    for patch in range(4):
-        more = quads.open_cells[cells.patches[quads.open_cells] > patch]
-        lacking[label[cells.first[more] + patch]] = True
+    ends = np.concatenate(
+        [
+            np.stack([more, label[cells.first[more] + patch]], axis=1)
+            for patch in range(4)
+            for more in [quads.open_cells[cells.patches[quads.open_cells] > patch]]
+        ]
+    )
+    lacking[ends[:, 1]] = True
     if not lacking.any():
-        return lacking, False
-    quad = np.flatnonzero(lacking[label[quads.ring[:, 0]]])
+        return lacking, np.zeros(0, np.int64)
+    piece = label[quads.ring[:, 0]]
+    quad = np.flatnonzero(lacking[piece])
     outer = np.where(quads.turned[quad], quads.low[quad], quads.high[quad])
-    return lacking, bool(band.outside(corners.place[outer]).any())
+    facing = np.zeros(len(lacking), np.bool_)
+    facing[piece[quad[band.outside(corners.place[outer])]]] = True
+    return lacking, np.unique(ends[facing[ends[:, 1]], 0])
 
 
 def visible(

@@ -85,18 +85,18 @@ class Band:
         return inside
 
     def exposed(self, distance: float) -> npt.NDArray[np.bool_]:
-        """Return which bricks (N,) cross the surface at `distance`, in voxels, on a side where the outside is near.
+        """Return for each brick (N, 2) whether it crosses the surface at `distance`, in voxels, near the outside.
 
-        Looks a little beyond that surface on either side of the source.
+        First on the side of the source that its centre is on, then on the other; looks a little beyond that surface.
         """
-        reached = np.zeros(len(self.bricks), np.bool_)
+        reached = np.zeros((len(self.bricks), 2), np.bool_)
         reach = np.abs(self.away).sum(axis=1)  # of a brick's own corners, along the direction
-        for side in (1.0, -1.0):
+        for column, side in enumerate((1.0, -1.0)):
             crosses = np.flatnonzero(side * self.distance + reach + CURVED >= distance)
             for beyond in (0.2, 1.0, 1.8 * 2 ** (self.level - 1)):
                 step = side * (distance + beyond) - self.distance[crosses]
                 at = self.bricks[crosses] * 2 + 1 + self.away[crosses] * step[:, None]
-                reached[crosses] |= self.outside(np.floor(at).astype(np.int64))
+                reached[crosses, column] |= self.outside(np.floor(at).astype(np.int64))
         return reached
 
 
@@ -114,7 +114,7 @@ def narrow_band(surface: Surface, grid: Grid, distance: float, run: Run | None =
     for level in range(grid.levels, 0, -1):
         width = grid.voxel * 2**level
         centers = grid.centers(cells, level)
-        hits = closest_points(surface, centers, run)
+        hits = closest_points(surface, centers, run, ordered=True)
         if exterior is None:
             outside[tuple(cells.T)] = hits.distance > max(distance, width / 2)
             if level == 1 or grid.size(level - 1).max() > FLOOD:
@@ -142,21 +142,31 @@ def _flood(outside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class Corners:
-    """The corners of some bricks' voxels: `place` int32 (C, 3) in voxels; `of_brick` int32 (N, 27), x fastest."""
+    """The corners of some bricks' voxels: `place` int32 (C, 3) in voxels; `of_brick` int32 (N, 27), x fastest.
 
+    `key` int64 (C,) ascends, and names the same corner of the same grid by the same number.
+    """
+
+    key: npt.NDArray[np.int64]
     place: npt.NDArray[np.int32]
     of_brick: npt.NDArray[np.int32]
 
 
-def brick_corners(bricks: npt.NDArray[np.int64]) -> Corners:
-    """Return the corners of the voxels of `bricks` (N, 3), each once.
+def brick_keys(bricks: npt.NDArray[np.int64], grid: Grid) -> npt.NDArray[np.int64]:
+    """Return a number (N,) for each of `bricks` (N, 3), none of which is negative or beyond the grid by over one."""
+    size = grid.size(1) + 1
+    keys: npt.NDArray[np.int64] = (bricks[:, 2] * size[1] + bricks[:, 1]) * size[0] + bricks[:, 0]
+    return keys
+
+
+def brick_corners(bricks: npt.NDArray[np.int64], grid: Grid) -> Corners:
+    """Return the corners of the voxels of `bricks` (N, 3) of `grid`, each once.
 
     A corner belongs to the brick it is the lower corner of, so that only bricks need be sorted and matched.
     """
-    size = bricks.max(axis=0) + 2
-    around = bricks[:, None, :] + _OFFSETS
-    keys = (around[..., 2] * size[1] + around[..., 1]) * size[0] + around[..., 0]
-    owners, inverse = np.unique(keys.ravel(), return_inverse=True)
+    size = grid.size(1) + 1
+    around = (bricks[:, None, :] + _OFFSETS).reshape(-1, 3)
+    owners, inverse = np.unique(brick_keys(around, grid), return_inverse=True)
     owner = inverse.reshape(-1, 8).astype(np.int32)
     of_brick = np.empty((len(bricks), 27), np.int32)
     for slot in range(27):
@@ -171,4 +181,4 @@ def brick_corners(bricks: npt.NDArray[np.int64]) -> Corners:
     key = owners[chosen >> 3]
     place = np.stack([key % size[0], key // size[0] % size[1], key // (size[0] * size[1])], axis=1) * 2
     place += _OFFSETS[chosen & 7]
-    return Corners(place.astype(np.int32), number[of_brick])
+    return Corners(key * 8 + (chosen & 7), place.astype(np.int32), number[of_brick])
