@@ -145,6 +145,18 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The {role} texture of the asset cannot be read: {reason}.",
         "Export the asset again, or remove the texture from it.",
     ),
+    "asset_none": (USAGE, "No asset is chosen.", "Select an object that Espalier made, or name a GLB file."),
+    "asset_not_ours": (
+        FAILURE,
+        "{name} is not an asset of Espalier.",
+        "Select an object that Espalier has placed in the scene.",
+    ),
+    "lods_invalid": (
+        USAGE,
+        "{value} is not a number of faces for a level of detail.",
+        "Give whole numbers from {minimum} to {maximum}, separated by commas.",
+    ),
+    "lods_many": (USAGE, "{count} levels of detail are too many.", "Give at most {most}."),
     "asset_missing": (FAILURE, "The files of the asset {name} are gone.", "Generate it again."),
     # Workers
     "worker_start": (

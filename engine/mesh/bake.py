@@ -82,20 +82,22 @@ def bake(
     *,
     channels: Collection[str] = CHANNELS,
     normal_map: bool = False,
+    surface: Surface | None = None,
     run: Run | None = None,
 ) -> Baked:
     """Return the textures of `texture_size` on a side that make `target` look like `source`.
 
     Each texel's value is that of the closest point on the source that faces the same way, filtered over the texel in
     linear light. Texels within sqrt(2) of a chart belong to it, so that bilinear filtering never reads anything else;
-    the others are filled from the nearest.
+    the others are filled from the nearest. `surface`, that of the source, saves building its trees again.
     Raises EspalierError mesh_empty, mesh_not_finite, mesh_invalid, mesh_without_uvs, texture_unreadable.
     """
     _check(target, source, texture_size)
     progress = _Steps(run)
     layout = _Layout(target, texture_size, run)
     progress.step(0.1)
-    surface = Surface(source.positions, source.faces, run=run)
+    if surface is None:
+        surface = Surface(source.positions, source.faces, run=run)
     progress.step(0.25)
     hits, distance, turned = _match(layout, surface, progress)
     progress.step(0.65)
