@@ -191,6 +191,11 @@ class GenerationRequest:
         """What the asset is made from, as a person named it: the path or address of the image."""
         return self.image
 
+    @property
+    def role(self) -> str:
+        """What `origin` is to the request."""
+        return "image"
+
 
 REBUILD = "rebuild"
 """The engine of every `RebuildRequest`, and the `kind` in its JSON; JSON without a kind is a generation."""
@@ -239,6 +244,11 @@ class RebuildRequest:
     def origin(self) -> str:
         """What it is made from: the path of the GLB."""
         return self.source
+
+    @property
+    def role(self) -> str:
+        """What `origin` is to the request."""
+        return "source"
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain JSON data."""

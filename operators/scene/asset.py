@@ -79,7 +79,7 @@ def _properties(job: Job) -> dict[str, Any]:
     result = job.result
     return {
         "name": job.request.name,
-        "image": job.request.image,
+        job.request.role: job.request.origin,
         "engine": job.request.engine,
         "engine_version": str(result.get("engine_version", "")),
         "espalier_version": str(result.get("espalier_version", "")),

@@ -12,13 +12,11 @@ from ...errors import EspalierError
 from ...mesh.baked_material import Format
 from ...mesh.charts import ChartOptions
 from ...mesh.glb import read_glb, write_glb
+from ...mesh.layout import level_folder
 from ...mesh.prepare import prepare
 from ...mesh.rebuild import STAGES, Level, Options, Relief, lods
 from ...request import RebuildRequest, Request
 from ..base import Asset, Run, Stage
-
-LODS = "lods"
-"""The folder of the levels below the first in a result, each in a folder of its number with the names of a result."""
 
 
 class RebuildBackend:
@@ -40,7 +38,7 @@ class RebuildBackend:
         levels = lods(mesh, replace(material, name=request.name), targets, options_of(request), run=run)
         with run.stage("write"):
             for index, level in enumerate(levels):
-                _write(level, folder / LODS / str(index) if index else folder, request.name, index > 0, run)
+                _write(level, level_folder(folder, index), request.name, index > 0, run)
                 run.progress((index + 1) / len(levels))
             thumbnail = source.with_name("thumbnail.png")
             kept = folder / "thumbnail.png" if thumbnail.is_file() else None
