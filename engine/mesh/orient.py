@@ -64,10 +64,17 @@ def _enclosed(
     others = ~np.isin(piece, asked)
     if not others.any():
         return np.zeros(len(asked), np.bool_)
-    witness = np.unique(piece, return_index=True)[1][asked]
-    points = np.asarray(positions[faces[witness, 0]], np.float64)
+    # A piece is inside if its outermost vertices are.
+    mine = np.flatnonzero(~others)
+    vertex, of_vertex = faces[mine].ravel(), np.repeat(np.searchsorted(asked, piece[mine]), 3)
+    witness = []
+    for axis in range(3):
+        order = np.lexsort((positions[vertex, axis], of_vertex))
+        first = np.searchsorted(of_vertex[order], np.arange(len(asked)))
+        witness += [vertex[order[first]], vertex[order[np.append(first[1:], len(order)) - 1]]]
+    points = np.asarray(positions[np.concatenate(witness)], np.float64)
     number = igl.fast_winding_number(
         np.ascontiguousarray(positions, np.float64), np.ascontiguousarray(faces[others], np.int64), points
     )
-    inside: npt.NDArray[np.bool_] = np.abs(np.asarray(number)) > 0.5
+    inside: npt.NDArray[np.bool_] = (np.abs(np.asarray(number)) > 0.5).reshape(6, -1).all(axis=0)
     return inside

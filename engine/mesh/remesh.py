@@ -76,7 +76,7 @@ def remesh(
     _report(run, 0.65)
     points, quads, extra = _geometry(contour, run)
     points = grid.origin + points * size
-    _report(run, 0.7)
+    _report(run, 0.72)
     points = project_back(surface, points, quads, extra, float(project), size, run)
     _report(run, 0.95)
     return points, np.concatenate([split_quads(points, quads), extra]).astype(np.int32)
@@ -106,7 +106,7 @@ def _contour(surface: Surface, grid: Grid, band: Band, distance: float, drop_hid
         field = measure(surface, grid, band, sides, distance, field, run)
         cells = crossed_cells(field.corners, field.values)
         quads = dual_quads(cells, field.values)
-        _report(run, 0.5)
+        _report(run, 0.35 + 0.05 * turn)
         label = components(quads, cells.vertices)
         lacking, ends = cut_short(label, cells, quads, field.corners, band)
         shown = visible(label, quads, field.corners, lacking) if drop_hidden else ~lacking
@@ -139,7 +139,7 @@ def _geometry(
     wanted = np.zeros(len(cells.code), np.bool_)
     wanted[quads.cells] = True
     points = dual_vertices(cells, corners, values, wanted)
-    _report(run, 0.6)
+    _report(run, 0.68)
     sides, on_sides = twin_vertices(cells, quads, corners, values, len(points))
     special = np.flatnonzero((sides >= 0).any(axis=1))
     middles = crossing(corners, values, quads.low[special], quads.high[special])

@@ -12,7 +12,7 @@ from engine.backends.base import Cancelled, Run, Stage
 from engine.errors import EspalierError
 from engine.mesh.dual_tables import tables
 from engine.mesh.remesh import remesh
-from tests.support.meshes import bumpy_sphere
+from tests.support.shapes import bumpy_sphere
 from tests.support.surfaces import (
     SHAPES,
     Shape,
@@ -165,7 +165,7 @@ class TestShape:
         assert ((normal * outward).sum(axis=1) < 0)[size > 1e-3 * np.median(size)].mean() < 1e-3
 
     def test_bumpy_sphere_is_close_at_a_good_resolution(self) -> None:
-        source = bumpy_sphere(6)[:2]
+        source = bumpy_sphere(6)
         away = distances(samples(*source, 50_000), remesh(*source, 200)) / voxel(source, 200)
         assert np.percentile(away, 99) < 0.5
         assert away.max() < 1
@@ -221,15 +221,15 @@ class TestBadInput:
 
 def test_cancel_is_heard_everywhere() -> None:
     """The longest pause between two looks at whether the job was cancelled."""
-    looks = [time.monotonic()]
+    looks = [time.process_time()]
 
     def look() -> bool:
-        looks.append(time.monotonic())
+        looks.append(time.process_time())  # other programs on the machine do not count
         return False
 
     reports: list[float] = []
     run = Run([Stage("remesh", "Remeshing", 1)], lambda progress: reports.append(progress.fraction), look)
-    source = bumpy_sphere(7)[:2]
+    source = bumpy_sphere(7)
     with run.stage("remesh"):
         remesh(*source, 256, run=run)
     assert max(np.diff(looks)) < 2

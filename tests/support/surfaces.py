@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from engine.mesh.closest import Surface
-from tests.support.meshes import icosphere
+from tests.support.shapes import icosphere
 
 Shape = tuple[np.ndarray, np.ndarray]
 
