@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -21,7 +21,7 @@ from . import placing
 
 if TYPE_CHECKING:
     from ..engine.jobs.queue import JobQueue
-    from ..engine.request import GenerationRequest
+    from ..engine.request import Request
 
 PACKAGE = __package__.rpartition(".")[0]
 LEDGER = "ledger.sqlite3"
@@ -75,10 +75,13 @@ def known_jobs() -> list[Job]:
     return session.queue.jobs() if session.queue is not None else []
 
 
-def submit(request: GenerationRequest, context: bpy.types.Context) -> str:
-    """Hand a request to the queue and return the job's id at once. Raises EspalierError."""
+def submit(request: Request, context: bpy.types.Context, placement: Mapping[str, Any] | None = None) -> str:
+    """Hand a request to the queue and return the job's id at once. Raises EspalierError.
+
+    `placement` says where the result goes; by default where something new appears in `context`.
+    """
     session.error = None
-    job = session.open_queue().submit(request, placing.snapshot(context, session.file))
+    job = session.open_queue().submit(request, placement or placing.snapshot(context, session.file))
     watch()
     redraw()
     return job
