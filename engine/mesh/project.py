@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from .closest import Surface
 from .creases import crease_points
 from .nearest import closest_points
-from .normals import dot, face_crosses, normalize
+from .normals import cross, dot, face_crosses, normalize
 
 if TYPE_CHECKING:
     from ..backends.base import Run
@@ -117,10 +117,13 @@ def _neighbour_means(
 
 def split_quads(points: npt.NDArray[np.float64], quads: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return two triangles for each of `quads` (Q, 4), along the diagonal that folds them least."""
-    splits = (np.array([[0, 1, 2], [0, 2, 3]]), np.array([[0, 1, 3], [1, 2, 3]]))
-    folds = []
-    for split in splits:
-        first, second = (normalize(face_crosses(points, quads[:, part])) for part in split)
-        folds.append(dot(first, second))
-    second_better = folds[1] > folds[0]
-    return np.where(second_better[:, None], quads[:, splits[1].ravel()], quads[:, splits[0].ravel()]).reshape(-1, 3)
+    across = np.zeros(len(quads), np.bool_)
+    for start in range(0, len(quads), 1 << 16):
+        some = slice(start, start + (1 << 16))
+        a, b, c, d = (points[quads[some, corner]] for corner in range(4))
+        ab, bc, cd, da = b - a, c - b, d - c, a - d
+        at_a, at_b, at_c, at_d = (normalize(cross(*sides)) for sides in ((da, ab), (ab, bc), (bc, cd), (cd, da)))
+        across[some] = dot(at_a, at_c) > dot(at_b, at_d)  # from b to d, which leaves the corners a and c whole
+    triangles = quads[:, [0, 1, 2, 0, 2, 3]]
+    triangles[across] = quads[across][:, [0, 1, 3, 1, 2, 3]]
+    return triangles.reshape(-1, 3)
