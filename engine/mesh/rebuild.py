@@ -30,6 +30,7 @@ from .sample import Appearance, MaterialAppearance
 from .shading import shade
 from .simplify import simplify
 from .topology import half_edges
+from .unfold import unfold
 from .unwrap import Unwrapped, unwrap
 
 STAGES = (
@@ -132,7 +133,7 @@ def lods(
     with _stage(run, "simplify"):
         for index, target in enumerate(targets):
             shape = _Shape(*simplify(shape.positions, shape.faces, target, run=_part(run, index, len(targets))))
-            shapes.append(shape)
+            shapes.append(_Shape(unfold(shape.positions, shape.faces)[0], shape.faces))
     gc.collect()
     unwrapped = []
     with _stage(run, "unwrap"):
