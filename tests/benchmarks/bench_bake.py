@@ -21,8 +21,8 @@ from engine.mesh.model import Material
 from engine.mesh.raster import cover
 from engine.mesh.sample import MaterialAppearance
 from tests.support.baking import cube_map, painted, split_at_seams, surface_points
-from tests.support.shapes import bumpy_sphere
 from tests.support.render import bilinear, lerp, psnr, render, textured, view_directions
+from tests.support.shapes import bumpy_sphere
 
 Entry = dict[str, Any]
 

@@ -19,8 +19,8 @@ from engine.mesh.model import Material, Texture
 from engine.mesh.sample import MaterialAppearance, VolumeAppearance
 from engine.mesh.volume import SparseVolume
 from tests.support.baking import cube_map, painted, pattern, surface_points
-from tests.support.shapes import bumpy_sphere, icosphere
 from tests.support.render import bilinear, lerp, psnr, render, textured, view_directions
+from tests.support.shapes import bumpy_sphere, icosphere
 
 SIZE = 512
 
