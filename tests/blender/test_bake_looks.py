@@ -12,8 +12,8 @@ from engine.mesh.sample import MaterialAppearance
 from engine.mesh.tangents import corner_tangents
 from tests.support.baking import cube_map, painted
 from tests.support.blender_mesh import corner_arrays, cycles_render, make_mesh, material_of
-from tests.support.shapes import bumpy_sphere
 from tests.support.render import psnr
+from tests.support.shapes import bumpy_sphere
 
 
 @pytest.mark.parametrize("case", ["seams", "mirrored", "unrelated"])
