@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import time
 
 import bpy
 import numpy as np
@@ -83,6 +84,24 @@ def test_the_mesh_is_exchanged_and_all_else_stays(made):
     assert any(node.type == "NORMAL_MAP" for node in nodes)
     left = {image.name for image in bpy.data.images if image.users == 0} & images
     assert not left
+
+
+def test_the_timer_exchanges_it_while_the_artist_goes_on(espalier, made):
+    session, placing = espalier.module("operators.session"), espalier.module("operators.placing")
+    source = espalier.module("operators.rebuild").source_of(made)
+    request = espalier.module("engine.request").RebuildRequest.create(source, SMALL)
+    aim = {**placing.snapshot(bpy.context, session.session.file), **placing.aim(made)}
+    job = session.submit(request, bpy.context, aim)
+    made.name = "Renamed meanwhile"
+    made.location = (5.0, 0.0, 0.0)
+    deadline = time.monotonic() + 60
+    while made["espalier"]["job"] != job:
+        assert time.monotonic() < deadline, session.known_jobs()
+        time.sleep(min(session._tick() or 0.01, 0.02))
+    assert len(made.data.polygons) <= 10050
+    assert made.name == "Renamed meanwhile"
+    assert tuple(made.location) == (5.0, 0.0, 0.0)
+    assert len([o for o in bpy.data.objects if o.type == "MESH"]) == 1
 
 
 def test_it_starts_from_the_original_each_time(made):
