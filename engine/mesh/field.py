@@ -48,24 +48,31 @@ def measure(
     sides: npt.NDArray[np.bool_],
     distance: float,
     before: Field | None = None,
+    tolerance: float = 0.0,
     run: Run | None = None,
 ) -> Field:
     """Return the field of the surface at `distance`, in voxels, in the bricks of `band` with a side in `sides` (N, 2).
 
     The first side of a brick is that of the source on which its centre lies. `before` is the field of some of these
-    bricks, which is not measured again.
+    bricks, which is not measured again. Where the guesses from the bricks around a corner agree within `tolerance`, in
+    voxels, that is exact enough.
     """
     chosen = np.flatnonzero(sides.any(axis=1))
     corners = brick_corners(band.bricks[chosen], grid)
     away, center, sides = band.away[chosen], band.distance[chosen], sides[chosen]
     values = np.full(len(corners.place), np.inf, np.float32)
+    most = np.zeros(len(values), np.float32)
     wanted = np.zeros(len(values), np.bool_)
     for slot in range(27):
         at = corners.of_brick[:, slot]
         guess = center + away @ np.array([slot % 3 - 1, slot // 3 % 3 - 1, slot // 9 - 1], np.float64)
         wanted[at] |= ((guess > -UNSURE) & sides[:, 0]) | ((guess < UNSURE) & sides[:, 1])
-        values[at] = np.minimum(values[at], (np.abs(guess) - distance).astype(np.float32))
-    exact = np.zeros(len(values), np.bool_)
+        guess = np.abs(guess).astype(np.float32)
+        values[at] = np.minimum(values[at], guess)
+        most[at] = np.maximum(most[at], guess)
+    spread = most - values  # none where but one brick has the corner
+    values -= np.float32(distance)
+    exact = (spread > 0) & (spread < tolerance) & (np.abs(values) > tolerance) & wanted
     if before is not None:
         same = np.searchsorted(corners.key, before.corners.key[before.exact])
         values[same], exact[same] = before.values[before.exact], True

@@ -23,6 +23,8 @@ from .project import project_back, split_quads
 from .shells import components, cut_short, visible
 from .voxels import HALF_DIAGONAL, Band, Grid, brick_keys, narrow_band
 
+TOLERANCE = 0.1
+"""How exact, in voxels, the surface is laid that is drawn back wholly; one that stays where it is laid is exact."""
 MARGIN = 3.0
 """Voxels of empty grid beyond the surface."""
 GROWTH, GROWTHS = 2, 4
@@ -72,7 +74,7 @@ def remesh(
     grid = Grid.around(np.stack([low, high]), size, (band + MARGIN) * size)
     found = narrow_band(surface, grid, band * size, run)
     _report(run, 0.35)
-    contour = _contour(surface, grid, found, band, drop_hidden, run)
+    contour = _contour(surface, grid, found, band, drop_hidden, TOLERANCE * project, run)
     _report(run, 0.65)
     points, quads, extra = _geometry(contour, run)
     points = grid.origin + points * size
@@ -96,14 +98,16 @@ def _report(run: Run | None, fraction: float) -> None:
         run.progress(fraction)
 
 
-def _contour(surface: Surface, grid: Grid, band: Band, distance: float, drop_hidden: bool, run: Run | None) -> Contour:
+def _contour(
+    surface: Surface, grid: Grid, band: Band, distance: float, drop_hidden: bool, tolerance: float, run: Run | None
+) -> Contour:
     """Return the contoured band: of that near the outside alone where this proves enough, else of all of it."""
     sides = band.exposed(distance) if drop_hidden else np.ones((len(band.bricks), 2), np.bool_)
     field: Field | None = None
     for turn in range(GROWTHS + 2):
         if turn > GROWTHS:
             sides[:] = True
-        field = measure(surface, grid, band, sides, distance, field, run)
+        field = measure(surface, grid, band, sides, distance, field, tolerance, run)
         cells = crossed_cells(field.corners, field.values)
         quads = dual_quads(cells, field.values)
         _report(run, 0.35 + 0.05 * turn)

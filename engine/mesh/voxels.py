@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from .closest import Surface
-from .nearest import closest_points
+from .cloud import Cloud
+from .nearest import Nearest, closest_points
 from .normals import normalize
 
 if TYPE_CHECKING:
@@ -111,23 +112,36 @@ def narrow_band(surface: Surface, grid: Grid, distance: float, run: Run | None =
     outside = np.zeros(grid.coarse, np.bool_)
     exterior: npt.NDArray[np.bool_] | None = None
     flood_level = grid.levels
+    cloud = Cloud.of(surface, grid.voxel)
     for level in range(grid.levels, 0, -1):
         width = grid.voxel * 2**level
         centers = grid.centers(cells, level)
-        hits = closest_points(surface, centers, run, ordered=True)
+        if cloud is None:
+            hits = closest_points(surface, centers, run, ordered=True)
+            low = high = hits.distance
+        else:
+            low, high = cloud.bounds(centers, run)
         if exterior is None:
-            outside[tuple(cells.T)] = hits.distance > max(distance, width / 2)
-            if level == 1 or grid.size(level - 1).max() > FLOOD:
-                exterior, flood_level = _flood(outside), level
-        near = np.abs(hits.distance - distance) < HALF_DIAGONAL * width
-        cells = cells[near]
+            outside[tuple(cells.T)] = low > max(distance, width / 2)
+        near = (low < distance + HALF_DIAGONAL * width) & (high > distance - HALF_DIAGONAL * width)
+        cells, centers = cells[near], centers[near]
+        if level == 1:
+            hits = (
+                closest_points(surface, centers, run, ordered=True)
+                if cloud
+                else Nearest(*(part[near] for part in hits))
+            )
+            if exterior is None:
+                outside[tuple(cells.T)] = hits.distance > max(distance, width / 2)
+        if exterior is None and (level == 1 or grid.size(level - 1).max() > FLOOD):
+            exterior, flood_level = _flood(outside), level
         if level > 1:
             cells = (cells[:, None, :] * 2 + _OFFSETS).reshape(-1, 3)
             if exterior is None:
                 outside = outside.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
     assert exterior is not None
-    away = normalize(centers[near] - hits.point[near])
-    return Band(cells, hits.distance[near] / grid.voxel, away, exterior, flood_level)
+    away = normalize(centers - hits.point)
+    return Band(cells, hits.distance / grid.voxel, away, exterior, flood_level)
 
 
 _OFFSETS = np.array([[s & 1, s >> 1 & 1, s >> 2] for s in range(8)])

@@ -10,6 +10,8 @@ import pytest
 
 from engine.backends.base import Cancelled, Run, Stage
 from engine.errors import EspalierError
+from engine.mesh import cloud
+from engine.mesh.closest import Surface
 from engine.mesh.dual_tables import tables
 from engine.mesh.remesh import remesh
 from tests.support.shapes import bumpy_sphere
@@ -185,6 +187,30 @@ class TestShape:
     def test_voxel_size_can_be_given(self) -> None:
         coarse, fine = (remesh(*sphere(0.5), voxel=size) for size in (0.05, 0.025))
         assert len(fine[1]) == pytest.approx(4 * len(coarse[1]), rel=0.15)
+
+
+def test_vertices_may_stand_for_a_fine_surface(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = bumpy_sphere(6)
+    monkeypatch.setattr(cloud, "FEWEST_FACES", 10**9)
+    without = remesh(*source, 120)
+    monkeypatch.setattr(cloud, "FEWEST_FACES", 0)
+    assert cloud.Cloud.of(Surface(*source), voxel(source, 120)) is not None
+    with_cloud = remesh(*source, 120)
+    assert_closed_manifold(with_cloud)
+    assert len(with_cloud[1]) == pytest.approx(len(without[1]), rel=0.001)
+    assert distances(with_cloud[0], without).max() < 0.2 * voxel(source, 120)
+
+
+def test_bounds_of_a_cloud_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = bumpy_sphere(5)
+    monkeypatch.setattr(cloud, "FEWEST_FACES", 0)
+    found = cloud.Cloud.of(Surface(*source), 0.1)
+    assert found is not None
+    points = np.random.default_rng(0).uniform(-0.6, 0.6, (20_000, 3))
+    low, high = found.bounds(points, None)
+    exact = distances(points, source)
+    assert (low <= exact + 1e-6).all()
+    assert (exact <= high + 1e-6).all()
 
 
 class TestBadInput:
