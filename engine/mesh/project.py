@@ -13,6 +13,7 @@ from .closest import Surface
 from .creases import crease_points
 from .nearest import closest_points
 from .normals import cross, dot, face_crosses, normalize
+from .parallel import batches, for_each
 
 if TYPE_CHECKING:
     from ..backends.base import Run
@@ -79,12 +80,11 @@ def _move(
     """Return `start` (V, 3) moved by `factor` towards `target`; where a triangle would turn over, its vertices go to
     the middle of their neighbours instead, and where that does not help, half the way back from round to round."""
     moved = start + factor * (target - start)
-    before = face_crosses(start, triangles)
     suspects = np.arange(len(triangles))
     for turn in range(SMOOTHINGS + RETREATS):
         if run is not None:
             run.check()
-        turned = dot(face_crosses(moved, triangles[suspects]), before[suspects]) < 0
+        turned = _turned(start, moved, triangles if turn == 0 else triangles[suspects], run)
         if not turned.any():
             break
         bad = np.zeros(len(start), np.bool_)
@@ -96,6 +96,20 @@ def _move(
         else:
             moved[at] = start[at] + (moved[at] - start[at]) / 2
     return moved
+
+
+def _turned(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], triangles: npt.NDArray[np.int64], run: Run | None
+) -> npt.NDArray[np.bool_]:
+    """Return which `triangles` (N, 3) face away from where they faced before."""
+    turned = np.zeros(len(triangles), np.bool_)
+
+    def compare(some: slice) -> None:
+        part = triangles[some]
+        turned[some] = dot(face_crosses(after, part), face_crosses(before, part)) < 0
+
+    for_each(batches(len(triangles)), compare, run)
+    return turned
 
 
 def _neighbour_means(
@@ -115,15 +129,19 @@ def _neighbour_means(
     return total / weight[:, None]
 
 
-def split_quads(points: npt.NDArray[np.float64], quads: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def split_quads(
+    points: npt.NDArray[np.float64], quads: npt.NDArray[np.int64], run: Run | None = None
+) -> npt.NDArray[np.int64]:
     """Return two triangles for each of `quads` (Q, 4), along the diagonal that folds them least."""
     across = np.zeros(len(quads), np.bool_)
-    for start in range(0, len(quads), 1 << 16):
-        some = slice(start, start + (1 << 16))
-        a, b, c, d = (points[quads[some, corner]] for corner in range(4))
+
+    def compare(some: slice) -> None:
+        a, b, c, d = (points.take(quads[some, corner], axis=0) for corner in range(4))
         ab, bc, cd, da = b - a, c - b, d - c, a - d
         at_a, at_b, at_c, at_d = (normalize(cross(*sides)) for sides in ((da, ab), (ab, bc), (bc, cd), (cd, da)))
         across[some] = dot(at_a, at_c) > dot(at_b, at_d)  # from b to d, which leaves the corners a and c whole
+
+    for_each(batches(len(quads)), compare, run)
     triangles = quads[:, [0, 1, 2, 0, 2, 3]]
     triangles[across] = quads[across][:, [0, 1, 3, 1, 2, 3]]
     return triangles.reshape(-1, 3)

@@ -81,7 +81,7 @@ def remesh(
     _report(run, 0.72)
     points = project_back(surface, points, quads, extra, float(project), size, run)
     _report(run, 0.95)
-    return points, np.concatenate([split_quads(points, quads), extra]).astype(np.int32)
+    return points, np.concatenate([split_quads(points, quads, run), extra]).astype(np.int32)
 
 
 def _box(surface: Surface) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
