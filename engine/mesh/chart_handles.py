@@ -13,6 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
 from ..backends.base import Run
+from .charts import connected_charts
 from .flatten import Float, Index, Patchwork, cut_out
 
 ROUNDS = 12
@@ -21,8 +22,8 @@ ROUNDS = 12
 
 def open_handles(positions: Float, faces: Index, pairs: Index, labels: Index, run: Run | None = None) -> Index:
     """Return `pairs` (M, 2) without those across which the charts `labels` (F,) are to be cut to have no handle."""
-    labels = labels.copy()
     for _ in range(ROUNDS):
+        labels = connected_charts(labels, pairs)
         work = cut_out(positions, faces, pairs, labels)
         edges = _Edges(work)
         handles = edges.genus()
@@ -34,7 +35,7 @@ def open_handles(positions: Float, faces: Index, pairs: Index, labels: Index, ru
         for chart in busy:
             if run is not None:
                 run.check()
-            cut.append(edges.shortest_loop(int(chart), positions[faces[work.source]]))
+            cut.append(edges.shortest_loop(int(chart)))
         half = np.concatenate(cut)
         original = work.source[half // 3] * 3 + half % 3
         pairs = pairs[~np.isin(pairs, original).any(axis=1)]
@@ -70,7 +71,7 @@ class _Edges:
         result: Index = np.where(loops > 0, (2 - loops - euler) // 2, 0)
         return result
 
-    def shortest_loop(self, chart: int, triangles: Float) -> Index:
+    def shortest_loop(self, chart: int) -> Index:
         """Return half-edges, one for each edge of a loop that does not separate `chart`, which has a handle."""
         edges = np.arange(self.start[chart], self.start[chart + 1])
         first = self.work.vertex_start[chart]
@@ -86,23 +87,27 @@ class _Edges:
         right = np.where(self.uses[edges] > 1, self.right[edges] - base, size + self.loop[self.one[edges]])
         nodes, packed = np.unique(np.concatenate((left, right)), return_inverse=True)
         left, right = packed[: len(edges)], packed[len(edges) :]
+        interior = self.uses[edges] > 1
         free = np.flatnonzero(~in_tree)
-        dual = coo_matrix((free + 1.0, (left[free], right[free])), (len(nodes), len(nodes)))
+        free = free[np.argsort(interior[free], kind="stable")]  # borders first, so that only inner edges are left over
+        crossed = np.minimum(left, right)[free] * len(nodes) + np.maximum(left, right)[free]
+        single = np.sort(np.unique(crossed, return_index=True)[1])  # two faces may share two edges
+        dual = coo_matrix((single + 1.0, (left[free[single]], right[free[single]])), (len(nodes), len(nodes)))
         cotree = minimum_spanning_tree(dual.tocsr())
+        kept = np.zeros(len(edges), dtype=bool)
+        kept[free] = True
+        kept[free[np.round(cotree.data).astype(np.int64) - 1]] = False
         depth = np.zeros(count, dtype=np.int64)
         for vertex in order[1:]:
             depth[vertex] = depth[parent[vertex]] + 1
-        kept = np.zeros(len(edges), dtype=bool)
-        kept[free] = True
-        kept[np.round(cotree.data).astype(np.int64) - 1] = False
-        spare = np.flatnonzero(kept & (self.uses[edges] > 1))
+        spare = np.flatnonzero(kept & interior)
         loops = [self._loop(int(one[e]), int(two[e]), parent, depth) for e in spare]
         if not loops:
             return np.zeros(0, dtype=np.int64)
         loop = min(loops, key=len)
         steps = np.sort(np.stack((loop, np.roll(loop, -1)), axis=1), axis=1)
         found = np.isin(one * count + two, steps[:, 0] * count + steps[:, 1])
-        result: Index = self.half[edges[found & (self.uses[edges] > 1)]]
+        result: Index = self.half[edges[found & interior]]
         return result
 
     @staticmethod

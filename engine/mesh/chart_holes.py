@@ -7,6 +7,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from .charts import totals
 from .flatten import Float, Index, Patchwork
 from .overlap import border_half_edges
 
@@ -30,7 +31,7 @@ def close_holes(
     second = faces.ravel()[source - source % 3 + (source + 1) % 3]
     length = np.linalg.norm(positions[second] - positions[first], axis=1)
     loops = int(loop.max(initial=-1)) + 1
-    total, number = np.bincount(loop, length, loops), np.bincount(loop, minlength=loops)
+    total, number = totals(loop, length, loops), np.bincount(loop, minlength=loops)
     chart = np.zeros(loops, dtype=np.int64)
     chart[loop] = work.vertex_chart[start]
     order = np.lexsort((total, chart))
@@ -42,7 +43,7 @@ def close_holes(
     kept = np.flatnonzero(inner[loop])
     hole = (np.cumsum(inner) - 1)[loop[kept]]
     holes = int(inner.sum())
-    centre = np.stack([np.bincount(hole, positions[first[kept], k], holes) for k in range(3)], axis=1)
+    centre = np.stack([totals(hole, positions[first[kept], k], holes) for k in range(3)], axis=1)
     centre /= number[inner][:, None]
     fan = np.stack((second[kept], first[kept], len(positions) + hole), axis=1)
     base = 3 * (len(faces) + np.arange(len(kept)))

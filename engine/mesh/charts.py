@@ -36,12 +36,16 @@ OPEN_BORDER = 4.0
 """A chart keeps a border whose square is at least this many times its area (a disc has 12.6, a closed surface 0)."""
 COMPACT_WEIGHT = 0.03
 """How much the jaggedness of a merger counts beside its bend when the best one is chosen, in radians."""
-LARGEST_SHARE = 1.0 / 60.0
-"""No chart grows beyond this share of the whole surface: a few huge charts leave gaps that nothing fills."""
 MERGE_ROUNDS = 400
 PATCH_FACES = 12
 """Mergers are exact on patches of this many faces, no longer on faces: a patch is nearly flat."""
 SMALL_ROUNDS = 60
+
+
+def totals(index: Index, values: npt.NDArray[np.float64] | npt.NDArray[np.bool_], count: int) -> Float:
+    """Return float64 (count,): the sums of the `values` that have each `index`."""
+    result: Float = np.bincount(index, values, count).astype(np.float64, copy=False)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,9 @@ class ChartOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Topology:
-    """What lies next to what. `pairs` int64 (M, 2): half-edges (3 * face + corner) that run along each other in opposite
-    directions, for every edge with exactly two faces; `length` float64 (M,); `border` float64 (F,): the length of the
-    edges of a face that have no such pair.
+    """What lies next to what. `pairs` int64 (M, 2): half-edges (3 * face + corner) that run along each other in
+    opposite directions, for every edge with exactly two faces; `length` float64 (M,); `border`
+    float64 (F,): the length of the edges of a face that have no such pair.
     """
 
     pairs: Index
@@ -114,7 +118,8 @@ def smooth_normals(normals: Float, areas: Float, centres: Float, pairs: Index, l
     smooth = normals
     for _ in range(SMOOTHING_STEPS):
         smooth = (flow @ smooth + source) * inverse
-    return smooth / np.maximum(np.linalg.norm(smooth, axis=1), 1e-300)[:, None]
+    result: Float = smooth / np.maximum(np.linalg.norm(smooth, axis=1), 1e-300)[:, None]
+    return result
 
 
 def segment(
@@ -146,7 +151,23 @@ def connected(labels: Index, across: Index) -> Index:
     same = labels[across[:, 0]] == labels[across[:, 1]]
     one, two = across[same].T
     graph = coo_matrix((np.ones(len(one), dtype=np.int8), (one, two)), (len(labels), len(labels)))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    result: Index = connected_components(graph, directed=False)[1].astype(np.int64)
+    return result
+
+
+def connected_charts(labels: Index, pairs: Index) -> Index:
+    """Return `labels` with charts that hang together across no edge told apart, numbered from 0; negative ones stay."""
+    parts = connected(labels, pairs // 3)
+    parts[labels < 0] = -1
+    return renumber(parts)
+
+
+def renumber(labels: Index) -> Index:
+    """Return `labels` numbered from 0 without gaps; negative ones become -1."""
+    result = np.full(len(labels), -1, dtype=np.int64)
+    kept = labels >= 0
+    result[kept] = np.unique(labels[kept], return_inverse=True)[1]
+    return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,13 +204,13 @@ class _Charts:
 def _summarise(surface: _Surface, labels: Index) -> _Charts:
     count = int(labels.max(initial=-1)) + 1
     weighted = surface.normals * surface.areas[:, None]
-    axis = np.stack([np.bincount(labels, weighted[:, k], count) for k in range(3)], axis=1)
-    charts = _Charts(axis, np.zeros(count), np.bincount(labels, surface.areas, count), np.zeros(count), *_NO_PAIRS)
+    axis = np.stack([totals(labels, weighted[:, k], count) for k in range(3)], axis=1)
+    charts = _Charts(axis, np.zeros(count), totals(labels, surface.areas, count), np.zeros(count), *_NO_PAIRS)
     charts.half_angle = _half_angles(charts.unit_axis(), labels, surface.normals, None)
     one, two = labels[surface.across[:, 0]], labels[surface.across[:, 1]]
     charts.one, charts.two, charts.shared = _gather_pairs(one, two, surface.length, count)
-    charts.perimeter = np.bincount(labels, surface.border, count)
-    charts.perimeter += np.bincount(charts.one, charts.shared, count) + np.bincount(charts.two, charts.shared, count)
+    charts.perimeter = totals(labels, surface.border, count)
+    charts.perimeter += totals(charts.one, charts.shared, count) + totals(charts.two, charts.shared, count)
     return charts
 
 
@@ -247,7 +268,8 @@ def _jaggedness(charts: _Charts) -> Float:
 def _stays_open(charts: _Charts) -> npt.NDArray[np.bool_]:
     """Return whether each pair, joined, keeps a border that is long for its area, so that it is not nearly closed."""
     border = charts.perimeter[charts.one] + charts.perimeter[charts.two] - 2.0 * charts.shared
-    return border**2 > OPEN_BORDER * (charts.area[charts.one] + charts.area[charts.two])
+    result: npt.NDArray[np.bool_] = border**2 > OPEN_BORDER * (charts.area[charts.one] + charts.area[charts.two])
+    return result
 
 
 def _choose(charts: _Charts, cost: Float, allowed: npt.NDArray[np.bool_]) -> Index:
@@ -278,12 +300,12 @@ def _compact(values: Index) -> Index:
 def _contract(charts: _Charts, become: Index) -> _Charts:
     """Return the charts after `become`, with cones that are wide enough for both parts of each."""
     count = int(become.max()) + 1
-    axis = np.stack([np.bincount(become, charts.axis[:, k], count) for k in range(3)], axis=1)
+    axis = np.stack([totals(become, charts.axis[:, k], count) for k in range(3)], axis=1)
     one, two, shared = _gather_pairs(become[charts.one], become[charts.two], charts.shared, count)
-    inner = np.bincount(become, charts.perimeter, count)
+    inner = totals(become, charts.perimeter, count)
     same = become[charts.one] == become[charts.two]
-    inner -= 2.0 * np.bincount(become[charts.one[same]], charts.shared[same], count)
-    joined = _Charts(axis, np.zeros(count), np.bincount(become, charts.area, count), inner, one, two, shared)
+    inner -= 2.0 * totals(become[charts.one[same]], charts.shared[same], count)
+    joined = _Charts(axis, np.zeros(count), totals(become, charts.area, count), inner, one, two, shared)
     joined.half_angle = _half_angles(joined.unit_axis(), become, charts.unit_axis(), charts.half_angle)
     return joined
 
@@ -293,7 +315,6 @@ def _cluster(surface: _Surface, labels: Index, threshold: float, run: Run | None
     if not len(labels):
         return labels
     charts = _summarise(surface, labels)
-    limit = LARGEST_SHARE * float(surface.areas.sum())
     patch = labels  # of each face
     patches = charts  # whose cones are exact
     to_chart = np.arange(len(charts.area))  # of each patch
@@ -302,7 +323,6 @@ def _cluster(surface: _Surface, labels: Index, threshold: float, run: Run | None
             run.check()
         cost = _joint_cost(charts)
         allowed = (cost <= threshold) & _stays_open(charts)
-        allowed &= charts.area[charts.one] + charts.area[charts.two] <= limit
         if not allowed.any():
             break
         become = _choose(charts, cost + COMPACT_WEIGHT * _jaggedness(charts), allowed)

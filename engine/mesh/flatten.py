@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
 from ..backends.base import Run
+from .charts import totals
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -52,9 +53,17 @@ class Patchwork:
     def charts(self) -> int:
         return len(self.face_start) - 1
 
-    def per_chart(self, values: Float) -> Float:
+    def per_chart(self, values: Float | npt.NDArray[np.bool_]) -> Float:
         """Return the sums over the faces of each chart of `values` (F,)."""
-        return np.bincount(self.face_chart, values, self.charts)
+        return totals(self.face_chart, values.astype(np.float64), self.charts)
+
+
+@dataclass(slots=True, eq=False)
+class Flat:
+    """Charts in the plane, in the unit of the surface: `uv` float64 (N, 2), and the surface cut into them."""
+
+    work: Patchwork
+    uv: Float
 
 
 def cut_out(
@@ -172,9 +181,7 @@ def project(positions: Float, faces: Index, work: Patchwork) -> Float:
     up = np.cross(axis, right)
     point = positions[vertex]
     chart = work.vertex_chart
-    return np.stack(
-        (np.einsum("ij,ij->i", point, right[chart]), np.einsum("ij,ij->i", point, up[chart])), axis=1
-    )
+    return np.stack((np.einsum("ij,ij->i", point, right[chart]), np.einsum("ij,ij->i", point, up[chart])), axis=1)
 
 
 def jacobians(work: Patchwork, uv: Float) -> Float:

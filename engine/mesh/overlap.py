@@ -28,7 +28,8 @@ def border_half_edges(corners: Index, count: int) -> Index:
     order = np.argsort(key)
     ordered = key[order]
     new = np.concatenate(([True], ordered[1:] != ordered[:-1], [True])) if len(key) else np.zeros(1, dtype=bool)
-    return order[new[:-1] & new[1:]]
+    result: Index = order[new[:-1] & new[1:]]
+    return result
 
 
 def overlapping(work: Patchwork, uv: Float, run: Run | None = None) -> tuple[npt.NDArray[np.bool_], Index]:

@@ -9,13 +9,14 @@ packer evens out the areas of the charts, which changes their scales by some tho
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import uvunwrap
 
 from ..backends.base import Run
-from .flatten import Float, Index, Patchwork
+from .flatten import Float, Patchwork
 from .shelves import pack_boxes
 
 Complex = npt.NDArray[np.complex128]
@@ -31,7 +32,8 @@ SLACK_TEXELS = 0.05
 def pack(work: Patchwork, uv: Float, page: int, gutter: int, run: Run | None = None) -> Float:
     """Return float64 (N, 2): where the vertices of the charts lie on a page of `page` x `page` texels, in texels.
 
-    `uv` (N, 2): the charts, each in place and size of its own, in the unit of the surface. Charts stay `gutter` texels apart. Raises EspalierError if there are more charts than room.
+    `uv` (N, 2): the charts, each in place and size of its own, in the unit of the surface. Charts stay
+    `gutter` texels apart. Raises EspalierError if there are more charts than room.
     """
     charts = work.charts
     if charts <= FOLDED_CHARTS:
@@ -76,7 +78,7 @@ def _rotation(angle: float) -> Float:
 
 
 def _nest(
-    work: Patchwork, uv: Float, page: int, gutter: int, how: str, run: Run | None
+    work: Patchwork, uv: Float, page: int, gutter: int, how: Literal["shape", "fast"], run: Run | None
 ) -> Float | None:
     """Return the charts as uvunwrap arranges them, or None where it does not take them as they are."""
     flat = uv - uv.reshape(-1, 2)[work.vertex_start[:-1]][work.vertex_chart]
@@ -112,8 +114,8 @@ def _follow(work: Patchwork, uv: Float, placed: Float) -> Float | None:
     chart, number = work.vertex_chart, np.diff(work.vertex_start)
 
     def mean(values: Complex) -> Complex:
-        total: Complex = np.add.reduceat(values, work.vertex_start[:-1])
-        return total / number
+        result: Complex = np.add.reduceat(values, work.vertex_start[:-1]) / number
+        return result
 
     centre, target = mean(before), mean(after)
     offset = before - centre[chart]
@@ -122,4 +124,5 @@ def _follow(work: Patchwork, uv: Float, placed: Float) -> Float | None:
     point = offset * turn[chart] + target[chart]
     if not np.abs(point - after).max() < SLACK_TEXELS:
         return None
-    return np.stack((point.real, point.imag), axis=1)
+    result: Float = np.stack((point.real, point.imag), axis=1)
+    return result

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Laying every chart into the plane without folds: what cannot be laid flat is mended, and else split and tried again."""
+"""Laying every chart into the plane without folds: what does not lie flat is mended, or else split and tried again."""
 
 from __future__ import annotations
 
@@ -9,18 +9,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends.base import Run
-from .charts import Topology, connected
-from .flatten import Float, Index, Patchwork, Stiffness, as_rigid_as_possible, cut_out, jacobians, project
 from .chart_handles import open_handles
 from .chart_holes import close_holes
+from .charts import Topology, connected_charts, renumber
+from .flatten import Flat, Float, Index, Patchwork, Stiffness, as_rigid_as_possible, cut_out, jacobians, project
+from .halve import halve
 from .overlap import overlapping
+from .slivers import thin_joined, without_specks
 from .untangle import folded, relax
 
 Flags = npt.NDArray[np.bool_]
 RIGID_STEPS = 8
 REPAIRS = ((3, 30), (8, 40))
 """Rings of faces around a fold that are moved to undo it, and the steps that this may take."""
-SHAVES = 4
+MOVES_PER_FACE = 8.0
+HOPELESS_SHARE = 0.1
+"""A chart of which more than this share is folded is split at once."""
+SHAVES = 3
+SMALL_STRETCH_LIMIT = 2.5
+SMALL_TEXELS = 256.0
+"""Charts of so few texels in all may be stretched more, because splitting them leaves charts too thin to be of use."""
+LEAST_SHARE = 0.005
+"""A triangle that keeps this share of its area is taken, though one below untangle.DETERMINANT_MARGIN is mended."""
+JOIN_ROUNDS = 5
+"""How often charts that came out too thin are tried together with a neighbour."""
 SHARE = (0.35, 0.75)
 """The part of the whole unwrapping that this is, for the progress."""
 FINEST_TEXELS = 0.02
@@ -31,12 +43,11 @@ ROUNDS = 14
 """Charts that still fold after so many halvings fall into single triangles."""
 
 
-@dataclass(slots=True, eq=False)
-class Flat:
-    """Charts in the plane, in the unit of the surface: `uv` float64 (N, 2), and the surface cut into them."""
+@dataclass(slots=True)
+class _Budget:
+    """How many moves of a vertex may still be spent on mending: noise without end must not take time without end."""
 
-    work: Patchwork
-    uv: Float
+    moves: float
 
 
 def parametrize(
@@ -44,26 +55,21 @@ def parametrize(
 ) -> Flat:
     """Return the charts `labels` (F,) of the surface laid flat, split where that was needed.
 
-    `texel` is the expected size of a texel, in the unit of the positions. No triangle of the result is turned over and no chart covers a point twice.
+    `texel` is the expected size of a texel, in the unit of the positions. Charts smaller than a texel, but cut from a
+    larger component, are left out. No triangle of the result is turned over and no chart covers a point twice.
     """
     settled = np.full(len(faces), -1, dtype=np.int64)
     place = np.zeros((len(faces), 3, 2))
     pairs = topo.pairs
     pending = _part_pillows(faces, labels)
-    finest = FINEST_TEXELS * texel
     number = 0
+    budget = _Budget(MOVES_PER_FACE * len(faces))
     for turn in range(ROUNDS + 1):
         if turn == ROUNDS:
             pending[pending >= 0] = np.arange(int((pending >= 0).sum()))
         pairs = open_handles(positions, faces, pairs, pending, run)
-        pending = _connected(pending, pairs)
-        work = cut_out(positions, faces, pairs, pending, finest)
-        closed = close_holes(positions, faces, pairs, pending, work)
-        if closed is None:
-            uv, good = _flatten(positions, faces, work, run)
-        else:
-            work = cut_out(*closed, finest, len(faces))
-            uv, good = _flatten(closed[0], closed[1], work, run)
+        pending = connected_charts(pending, pairs)
+        work, uv, good = _lay_out(positions, faces, pairs, pending, texel, budget, run)
         fine = good[work.face_chart] & ~work.ghost
         source = work.source[fine]
         settled[source] = number + work.face_chart[fine]
@@ -74,8 +80,20 @@ def parametrize(
             run.progress(SHARE[0] + (SHARE[1] - SHARE[0]) * (turn + 1.0) / (turn + 2.0))
         if not (pending >= 0).any():
             break
-        pending = _halve(positions, faces, pairs, pending)
-    work = cut_out(positions, faces, pairs, _renumber(settled), finest)
+        pending = halve(positions, faces, pairs, pending)
+    settled = renumber(settled)
+    for choice in range(JOIN_ROUNDS):
+        joined = thin_joined(settled, place, topo, texel, choice)
+        if not (joined >= 0).any():
+            break
+        work, uv, good = _lay_out(positions, faces, pairs, connected_charts(joined, pairs), texel, budget, run)
+        fine = good[work.face_chart] & ~work.ghost
+        source = work.source[fine]
+        settled[source] = int(settled.max()) + 1 + work.face_chart[fine]
+        place[source] = uv[work.corners[fine]]
+        settled = renumber(settled)
+    settled = renumber(without_specks(settled, place, topo, texel))
+    work = cut_out(positions, faces, pairs, settled, FINEST_TEXELS * texel)
     uv = np.empty((len(work.vertex_chart), 2))
     uv[work.corners] = place[work.source]
     return Flat(work, uv)
@@ -93,18 +111,26 @@ def _part_pillows(faces: Index, labels: Index) -> Index:
     return result
 
 
-def _renumber(labels: Index) -> Index:
-    kept = labels >= 0
-    result = labels.copy()
-    result[kept] = np.unique(labels[kept], return_inverse=True)[1]
-    return result
+def _lay_out(
+    positions: Float, faces: Index, pairs: Index, labels: Index, texel: float, budget: _Budget, run: Run | None
+) -> tuple[Patchwork, Float, Flags]:
+    """Return the charts `labels` (F,), where they lie in the plane, and which of them lie there without fault."""
+    finest = FINEST_TEXELS * texel
+    work = cut_out(positions, faces, pairs, labels, finest)
+    closed = close_holes(positions, faces, pairs, labels, work)
+    if closed is not None:
+        positions, faces = closed[:2]
+        work = cut_out(*closed, finest, len(labels))
+    return work, *_flatten(positions, faces, work, texel, budget, run)
 
 
-def _flatten(positions: Float, faces: Index, work: Patchwork, run: Run | None) -> tuple[Float, Flags]:
+def _flatten(
+    positions: Float, faces: Index, work: Patchwork, texel: float, budget: _Budget, run: Run | None
+) -> tuple[Float, Flags]:
     """Return `uv` (N, 2), and which charts lie flat without fault."""
     uv = as_rigid_as_possible(work, Stiffness(work), project(positions, faces, work), RIGID_STEPS, run)
     held = np.zeros(len(uv), dtype=bool)
-    uv, good = _unfold(work, uv, held, np.ones(work.charts, dtype=bool), run)
+    uv, good = _unfold(work, uv, held, np.ones(work.charts, dtype=bool), budget, run)
     for _ in range(SHAVES):
         over, vertices = overlapping(work, uv, run)
         over &= good
@@ -114,16 +140,19 @@ def _flatten(positions: Float, faces: Index, work: Patchwork, run: Run | None) -
             break
         uv = _draw_in(work, uv, vertices)
         held[vertices] = True
-        uv, good = _unfold(work, uv, held, good, run)
+        uv, good = _unfold(work, uv, held, good, budget, run)
     else:
         good &= ~overlapping(work, uv, run)[0]
-    return uv, good & (stretch(work, uv) <= STRETCH_LIMIT)
+    small = work.per_chart(work.area) < SMALL_TEXELS * texel**2
+    return uv, good & (stretch(work, uv) <= np.where(small, SMALL_STRETCH_LIMIT, STRETCH_LIMIT))
 
 
 def _unfold(
-    work: Patchwork, uv: Float, held: Flags, good: Flags, run: Run | None
+    work: Patchwork, uv: Float, held: Flags, good: Flags, budget: _Budget, run: Run | None
 ) -> tuple[Float, Flags]:
-    """Return `uv` with folds undone where moving the vertices near them does it, and the `good` charts without folds."""
+    """Return `uv` with folds undone where moving vertices near them does it, and the `good` charts that lie flat."""
+    hopeless = work.per_chart(folded(work, uv) & ~work.ghost) > HOPELESS_SHARE * np.diff(work.face_start)
+    good = good & ~hopeless
     for rings, steps in REPAIRS:
         fold = folded(work, uv) & good[work.face_chart]
         if not fold.any():
@@ -132,9 +161,11 @@ def _unfold(
         free[work.corners[fold]] = True
         for _ in range(rings):
             free[work.corners[free[work.corners].any(axis=1)]] = True
+        budget.moves -= float(free.sum()) * steps
+        if budget.moves < 0.0:
+            break
         uv = relax(work, uv, free & ~held, steps, run, settle=2)
-    good = good.copy()
-    good[work.face_chart[folded(work, uv) & ~work.ghost]] = False
+    good[work.face_chart[folded(work, uv, LEAST_SHARE) & ~work.ghost]] = False
     return uv, good
 
 
@@ -158,36 +189,5 @@ def stretch(work: Patchwork, uv: Float) -> Float:
     area = np.where(work.ghost, 0.0, work.area)
     surface = np.maximum(work.per_chart(area), 1e-300)
     squared = work.per_chart(area * 0.5 * (matrix**2).sum(axis=(1, 2)) / det**2)
-    return np.sqrt(squared / surface * work.per_chart(area * det) / surface)
-
-
-def _halve(positions: Float, faces: Index, pairs: Index, labels: Index) -> Index:
-    """Return the labels with each chart cut by a plane across its longest extent."""
-    labels = _renumber(labels)
-    kept = np.flatnonzero(labels >= 0)
-    chart = labels[kept]
-    count = int(chart.max()) + 1
-    centre = positions[faces[kept]].mean(axis=1)
-    number = np.bincount(chart, minlength=count)
-    mean = np.stack([np.bincount(chart, centre[:, k], count) for k in range(3)], axis=1) / number[:, None]
-    centre -= mean[chart]
-    moment = np.empty((count, 3, 3))
-    for i in range(3):
-        for j in range(3):
-            moment[:, i, j] = np.bincount(chart, centre[:, i] * centre[:, j], count)
-    axis = np.linalg.eigh(moment)[1][:, :, 2]
-    along = np.einsum("ij,ij->i", centre, axis[chart])
-    order = np.lexsort((along, chart))
-    rank = np.empty(len(kept), dtype=np.int64)
-    rank[order] = np.arange(len(kept))
-    rank -= (np.cumsum(number) - number)[chart]
-    half = labels.copy()
-    half[kept] = 2 * chart + (rank >= number[chart] // 2)
-    return _connected(half, pairs)
-
-
-def _connected(labels: Index, pairs: Index) -> Index:
-    """Return `labels` with charts that hang together across no edge told apart, numbered from 0; negative ones stay."""
-    parts = connected(labels, pairs // 3)
-    parts[labels < 0] = -1
-    return _renumber(parts)
+    result: Float = np.sqrt(squared / surface * work.per_chart(area * det) / surface)
+    return result

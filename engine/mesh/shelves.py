@@ -34,7 +34,7 @@ def pack_boxes(sizes: Float, page: int, gutter: int) -> tuple[float, Index]:
             high = scale
         else:
             best, low, corners = scale, scale, found
-        if trial == 0 and found is not None or high - low < 1e-3 * high:
+        if (trial == 0 and found is not None) or high - low < 1e-3 * high:
             break
     return best, corners
 

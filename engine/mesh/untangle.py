@@ -15,20 +15,25 @@ import numpy.typing as npt
 from scipy.sparse import coo_matrix, csc_matrix, diags
 
 from ..backends.base import Run
+from .charts import totals
 from .flatten import GHOST_WEIGHT, MIN_WEIGHT, Float, Index, Patchwork, cotangents, factor, jacobians
 
 HISTORY = 5
-SHRINKS = 12
+SHRINKS = 14
 """A step is halved at most this many times."""
+LEAST_GAIN = 5e-4
+PATIENCE = 6
+"""A chart that still folds is given up after so many steps in a row that lower its energy by less than LEAST_GAIN."""
 SOFTNESS = 0.05
 """How much area a triangle may lack before the barrier stops it."""
 DETERMINANT_MARGIN = 0.02
 """A triangle counts as unfolded when it keeps at least this share of its area."""
 
 
-def folded(work: Patchwork, uv: Float) -> npt.NDArray[np.bool_]:
-    """Return bool (F,): the triangles that are turned over, or have lost nearly all of their area."""
-    return np.linalg.det(jacobians(work, uv)) < DETERMINANT_MARGIN
+def folded(work: Patchwork, uv: Float, margin: float = DETERMINANT_MARGIN) -> npt.NDArray[np.bool_]:
+    """Return bool (F,): the triangles that are turned over, or keep less than the share `margin` of their area."""
+    matrix = jacobians(work, uv)
+    return matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0] < margin
 
 
 class _Problem:
@@ -52,14 +57,14 @@ class _Problem:
             (np.ones(int(inside.sum())), (self.place.ravel()[inside], np.flatnonzero(inside))),
             (len(free), self.corners.size),
         ).tocsr()
-        self.factor = factor(
-            self._laplacian(np.maximum(cotangents(work.rest[faces]), MIN_WEIGHT) * np.where(ghost, GHOST_WEIGHT, 1.0)[:, None])
-        )
+        weight = np.maximum(cotangents(work.rest[faces]), MIN_WEIGHT)
+        weight[ghost] *= GHOST_WEIGHT
+        self.factor = factor(self._laplacian(weight))
 
     def _laplacian(self, weight: Float) -> csc_matrix:
         one, two = self.place.ravel(), np.roll(self.place, -1, axis=1).ravel()
         value, count = weight.ravel(), len(self.free)
-        total = np.bincount(one[one >= 0], value[one >= 0], count) + np.bincount(two[two >= 0], value[two >= 0], count)
+        total = totals(one[one >= 0], value[one >= 0], count) + totals(two[two >= 0], value[two >= 0], count)
         both = (one >= 0) & (two >= 0)
         half = coo_matrix((value[both], (one[both], two[both])), (count, count)).tocsc()
         return (diags(total * (1.0 + 1e-6)) - half - half.T).tocsc()
@@ -78,16 +83,17 @@ class _Problem:
         """Return the energy of each group."""
         a, b, c, d = self.matrices(uv)
         det = a * d - b * c
-        chi = 0.5 * (det + np.sqrt(soft[self.face_group] ** 2 + det**2))
+        root = np.sqrt(soft[self.face_group] ** 2 + det**2)
+        chi = _barrier(det, root, soft[self.face_group])
         value = (a * a + b * b + c * c + d * d + 1.0 + det**2) / chi
-        return np.bincount(self.face_group, self.area * value, self.groups)
+        return totals(self.face_group, self.area * value, self.groups)
 
     def gradient(self, uv: Float, soft: Float) -> Float:
         """Return the gradient (free vertices, 2) of the sum of the energies."""
         a, b, c, d = self.matrices(uv)
         det = a * d - b * c
         root = np.sqrt(soft[self.face_group] ** 2 + det**2)
-        chi = 0.5 * (det + root)
+        chi = _barrier(det, root, soft[self.face_group])
         top = a * a + b * b + c * c + d * d + 1.0 + det**2
         scale = 2.0 * self.area / chi
         along = self.area * (2.0 * det / chi - top * 0.5 * (1.0 + det / root) / chi**2)
@@ -102,10 +108,18 @@ class _Problem:
         return result
 
     def dot(self, one: Float, two: Float) -> Float:
-        return np.bincount(self.group, (one * two).sum(axis=1), self.groups)
+        product = one[:, 0] * two[:, 0] + one[:, 1] * two[:, 1]
+        return totals(self.group, product, self.groups)
 
 
-def relax(work: Patchwork, uv: Float, free: npt.NDArray[np.bool_], steps: int, run: Run | None, settle: int = 0) -> Float:
+def _barrier(det: Float, root: Float, soft: Float) -> Float:
+    """Return the softened area (det + root) / 2, below zero in the form that does not cancel."""
+    return np.where(det > 0.0, 0.5 * (det + root), 0.5 * soft**2 / (root + np.abs(det)))
+
+
+def relax(
+    work: Patchwork, uv: Float, free: npt.NDArray[np.bool_], steps: int, run: Run | None, settle: int = 0
+) -> Float:
     """Return `uv` (N, 2) with the vertices `free` (N,) moved so that triangles unfold and keep their shape.
 
     At most `steps` iterations; a chart stops `settle` iterations after its last triangle has unfolded.
@@ -118,6 +132,7 @@ def relax(work: Patchwork, uv: Float, free: npt.NDArray[np.bool_], steps: int, r
     uv = uv.copy()
     pairs: deque[tuple[Float, Float, Float]] = deque(maxlen=HISTORY)
     wait = np.full(problem.groups, settle)
+    idle = np.zeros(problem.groups, dtype=np.int64)
     for _ in range(steps):
         if run is not None:
             run.check()
@@ -126,7 +141,7 @@ def relax(work: Patchwork, uv: Float, free: npt.NDArray[np.bool_], steps: int, r
         np.minimum.at(worst, problem.face_group, det)
         done = worst >= DETERMINANT_MARGIN
         wait[done] -= 1
-        active = ~done | (wait >= 0)
+        active = np.where(done, wait >= 0, idle < PATIENCE)
         if not active.any():
             break
         soft = np.maximum(SOFTNESS, 0.2 * np.abs(np.minimum(worst, 0.0)))
@@ -138,7 +153,8 @@ def relax(work: Patchwork, uv: Float, free: npt.NDArray[np.bool_], steps: int, r
             plain = -problem.factor.solve(gradient)
             direction[uphill[group]] = plain[uphill[group]]
             slope = problem.dot(gradient, direction)
-        step, moved = _search(problem, uv, soft, direction, slope, active)
+        step, moved, gain = _search(problem, uv, soft, direction, slope, active)
+        idle = np.where(gain < LEAST_GAIN, idle + 1, 0)
         after = problem.gradient(moved, soft)
         change, bend = moved[problem.free] - uv[problem.free], after - gradient
         curvature = problem.dot(change, bend)
@@ -171,8 +187,10 @@ def _direction(problem: _Problem, gradient: Float, pairs: deque[tuple[Float, Flo
 
 def _search(
     problem: _Problem, uv: Float, soft: Float, direction: Float, slope: Float, active: npt.NDArray[np.bool_]
-) -> tuple[Float, Float]:
-    """Return the step of each group that lowers its energy enough (Armijo), 0 where none does, and the vertices."""
+) -> tuple[Float, Float, Float]:
+    """Return the step of each group that lowers its energy enough (Armijo), 0 where none does, the vertices, and the
+    share of its energy that each group lost.
+    """
     before = problem.energy(uv, soft)
     step = np.where(active & (slope < 0.0), 1.0, 0.0)
     for _ in range(SHRINKS):
@@ -181,9 +199,9 @@ def _search(
         after = problem.energy(moved, soft)
         worse = (step > 0.0) & ~(after <= before + 1e-4 * step * slope)
         if not worse.any():
-            return step, moved
+            return step, moved, 1.0 - after / before
         step[worse] *= 0.5
     step[worse] = 0.0
     moved = uv.copy()
     moved[problem.free] += step[problem.group, None] * direction
-    return step, moved
+    return step, moved, np.where(worse, 0.0, 1.0 - after / before)

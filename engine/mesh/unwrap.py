@@ -4,18 +4,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..backends.base import Run
 from ..errors import EspalierError
-from .charts import ChartOptions, face_normals, segment, topology
-from .flatten import Float, Index, Patchwork
+from .charts import ChartOptions, connected, face_normals, segment, topology
+from .flatten import Flat, Float, Index, Patchwork
+from .halve import halve_largest
 from .pack import pack
-from .parametrize import Flat, parametrize
+from .parametrize import parametrize
+from .relay import relayed
 
+AnyFloat = npt.NDArray[np.floating[Any]]
+AnyInteger = npt.NDArray[np.integer[Any]]
 EXPECTED_USE = 0.6
+LEAST_USE = 0.615
+"""If less of the page is covered, the largest charts are cut in pieces, which nest better, and packed once more."""
+SPLIT_FACES = 2000
 VOID = 1e-12
 """A face whose area is below this share of the mean square of its edges has none."""
 
@@ -36,8 +44,8 @@ class Unwrapped:
 
 
 def unwrap(
-    positions: npt.NDArray[np.floating],
-    faces: npt.NDArray[np.integer],
+    positions: AnyFloat,
+    faces: AnyInteger,
     options: ChartOptions | None = None,
     texture_size: int = 2048,
     gutter: int = 2,
@@ -50,9 +58,13 @@ def unwrap(
     without mirroring, fold nowhere and overlap nowhere. Raises EspalierError for a mesh that is empty, not finite,
     refers to vertices that it lacks, or has more separate parts than fit on the texture; Cancelled if `run` says so.
     """
+    return relayed(lambda inner: _unwrap(positions, faces, options or ChartOptions(), texture_size, gutter, inner), run)
+
+
+def _unwrap(
+    positions: AnyFloat, faces: AnyInteger, options: ChartOptions, texture_size: int, gutter: int, run: Run
+) -> Unwrapped:
     points, triangles = _checked(positions, faces)
-    if run is not None:
-        run.check()
     _, areas = face_normals(points, triangles)
     solid = _solid(points, triangles, areas)
     total = float(areas[solid].sum())
@@ -62,19 +74,32 @@ def unwrap(
     kept = np.flatnonzero(solid)
     inner = triangles[kept]
     topo = topology(points, inner)
-    labels = segment(points, inner, topo, options or ChartOptions(), texel, run)
-    if run is not None:
-        run.progress(0.35)
+    parts = int(connected(np.zeros(len(inner), dtype=np.int64), topo.pairs // 3).max()) + 1
+    if parts * (1 + gutter) ** 2 > texture_size**2:
+        raise EspalierError("unwrap_parts", parts=f"{parts:,}", size=texture_size)
+    labels = segment(points, inner, topo, options, texel, run)
+    run.progress(0.35)
     flat = parametrize(points, inner, topo, labels, texel, run)
+    run.progress(0.8)
+    texels = pack(flat.work, flat.uv, texture_size, gutter, run)
+    if _use(flat.work, texels, texture_size) < LEAST_USE and len(kept) >= SPLIT_FACES:
+        parted = halve_largest(points, inner, flat)
+        again = pack(parted.work, parted.uv, texture_size, gutter, run)
+        if _use(parted.work, again, texture_size) > _use(flat.work, texels, texture_size):
+            flat, texels = parted, again
     vertex = np.empty(len(flat.uv), dtype=np.int64)
     vertex[flat.work.corners] = inner[flat.work.source]
-    if run is not None:
-        run.progress(0.8)
-    texels = pack(flat.work, flat.uv, texture_size, gutter, run)
     return _assemble(triangles, kept, flat, vertex, texels / texture_size)
 
 
-def _checked(positions: npt.NDArray[np.floating], faces: npt.NDArray[np.integer]) -> tuple[Float, Index]:
+def _use(work: Patchwork, texels: Float, page: int) -> float:
+    """Return the share of the page that the charts cover."""
+    corner = texels[work.corners]
+    one, two = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    return float((one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]).sum()) / (2.0 * page**2)
+
+
+def _checked(positions: AnyFloat, faces: AnyInteger) -> tuple[Float, Index]:
     points = np.ascontiguousarray(positions, dtype=np.float64).reshape(-1, 3)
     triangles = np.ascontiguousarray(faces, dtype=np.int64).reshape(-1, 3)
     if not len(triangles):
