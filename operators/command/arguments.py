@@ -92,6 +92,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         help="turn images into GLB files",
         description="Turn each image into a GLB file, and if asked also into a .blend and a rendered preview.",
         epilog="Exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise.",
+        usage="%(prog)s IMAGE [IMAGE ...] [-o PATH] [--blend PATH] [--preview PATH] [--PARAMETER VALUE ...]",
         allow_abbrev=False,
     )
     generate.add_argument("images", nargs="+", metavar="IMAGE", help="image files (PNG, JPEG, WebP, TIFF, BMP)")
