@@ -90,9 +90,10 @@ class Report:
     def failed(self, image: str, error: EspalierError, job: str = "") -> None:
         """An image did not come out."""
         self._clear()
-        self._event("failed", job=job, image=image, code=error.code, cause=error.cause, remedy=error.remedy)
+        fields = {"code": error.code, "cause": error.cause, "remedy": error.remedy, "detail": error.detail}
+        self._event("failed", job=job, image=image, **fields)
         print(f"espalier: {Path(image).name}: {error}", file=sys.stderr)
-        if error.detail:
+        if error.code == "internal":
             print(error.detail, file=sys.stderr)
 
     def total(self, ready: int, failed: int) -> None:
