@@ -12,6 +12,7 @@ CLASSES = (
     import_asset.ESPALIER_OT_import_asset,
     jobs.ESPALIER_OT_cancel,
     jobs.ESPALIER_OT_retry,
+    jobs.ESPALIER_OT_put_away,
     jobs.ESPALIER_OT_dismiss,
 )
 
