@@ -51,6 +51,16 @@ class ESPALIER_OT_retry(_JobOperator, bpy.types.Operator):
         session.session.error = None
 
 
+class ESPALIER_OT_put_away(_JobOperator, bpy.types.Operator):
+    """Take this finished asset off the list without placing it; it stays in the library"""
+
+    bl_idname = "espalier.put_away"
+    bl_label = "Put Away"
+
+    def act(self) -> None:
+        session.session.open_queue().mark_imported(self.job)
+
+
 class ESPALIER_OT_dismiss(_JobOperator, bpy.types.Operator):
     """Hide this message"""
 

@@ -68,3 +68,4 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
             row.operator("espalier.cancel", text="", icon="X").job = job.id
         else:
             row.operator("espalier.import_asset", icon="IMPORT").job = job.id
+            row.operator("espalier.put_away", text="", icon="X").job = job.id

@@ -31,13 +31,13 @@ class Frame:
         return self.x - half, self.y - half, self.x + half, self.y + half
 
 
-def subject_frame(alpha: npt.NDArray[np.uint8]) -> Frame | None:
+def subject_frame(alpha: npt.NDArray[np.uint8], solid: int = SOLID) -> Frame | None:
     """Return the square that holds the subject of `alpha` uint8 (H, W), or None where nothing is visible.
 
-    It is centred on the bounding box of all pixels above 0.8 (or above one half where none is so solid), and its side
-    is the longer side of that box, counted from pixel edge to pixel edge.
+    It is centred on the bounding box of all pixels above `solid` (or above one half where none is so solid), and its
+    side is the longer side of that box, counted from pixel edge to pixel edge.
     """
-    for threshold in (SOLID, VISIBLE):
+    for threshold in (solid, VISIBLE):
         inside = alpha > threshold
         columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
         if len(columns):

@@ -32,8 +32,6 @@ def main(argv: Sequence[str]) -> int:
         return execute.run(options)
     except EspalierError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
-        if error.detail:
-            print(error.detail, file=sys.stderr)
         return error.exit_code
     except Exception as error:
         # Blender would end with exit code 0 after an exception in a command.

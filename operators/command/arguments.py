@@ -112,6 +112,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         help="turn images into GLB files",
         description="Turn each image into a GLB file, and if asked also into a .blend and a rendered preview.",
         epilog=_EXIT_CODES,
+        usage="%(prog)s IMAGE [IMAGE ...] [-o PATH] [--blend PATH] [--preview PATH] [--PARAMETER VALUE ...]",
         allow_abbrev=False,
     )
     generate.add_argument("inputs", nargs="+", metavar="IMAGE", help="image files (PNG, JPEG, WebP, TIFF, BMP)")

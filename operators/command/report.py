@@ -91,9 +91,10 @@ class Report:
     def failed(self, origin: str, error: EspalierError, job: str = "") -> None:
         """What was to be made from the file `origin` did not come out."""
         self._clear()
-        self._event("failed", job=job, image=origin, code=error.code, cause=error.cause, remedy=error.remedy)
+        fields = {"code": error.code, "cause": error.cause, "remedy": error.remedy, "detail": error.detail}
+        self._event("failed", job=job, image=origin, **fields)
         print(f"espalier: {Path(origin).name}: {error}", file=sys.stderr)
-        if error.detail:
+        if error.code == "internal":
             print(error.detail, file=sys.stderr)
 
     def total(self, ready: int, failed: int) -> None:

@@ -164,6 +164,16 @@ def test_another_file_opened_meanwhile_leaves_the_asset_waiting(espalier, pictur
     assert len(_meshes()) == 1
 
 
+def test_a_finished_asset_can_be_put_away(espalier, picture, small):
+    session, job = _running(espalier, picture, small)
+    espalier.open_empty_file()
+    _pump(session, lambda: session.known_jobs()[0].state == "ready")
+    assert bpy.ops.espalier.put_away(job=job) == {"FINISHED"}
+    panel = espalier.module("panels.jobs").ESPALIER_PT_jobs
+    assert not panel.poll(bpy.context)
+    assert (session.session.queue.job(job).folder / "asset.glb").is_file()
+
+
 def test_the_same_file_saved_and_reopened_still_gets_its_asset(espalier, picture, small, tmp_path):
     blend = str(tmp_path / "scene.blend")
     bpy.ops.wm.save_as_mainfile(filepath=blend)

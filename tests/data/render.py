@@ -6,6 +6,7 @@ All of them are of the project's own making, from shapes that are known exactly.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ def cutout(scene: Callable[[], Scene]) -> Callable[[int], Image.Image]:
 
 def on_backdrop(size: int) -> Image.Image:
     """Return the duck as photographed: on a pale backdrop that falls off to the corners, with a soft shadow."""
-    subject = _placed(scenes.duck(), size)
+    subject = placed(scenes.duck(), size)
     y, x = np.mgrid[:size, :size] / size * 2 - 1
     light = 1.0 - 0.07 * (x * x + y * y) - 0.03 * y
     backdrop = light[..., None] * np.array([0.52, 0.62, 0.68])
@@ -41,7 +42,7 @@ def on_backdrop(size: int) -> Image.Image:
 
 def on_clutter(size: int) -> Image.Image:
     """Return the duck among a clutter of coloured discs, from which no rule of thumb can tell it."""
-    subject = _placed(scenes.duck(), size)
+    subject = placed(scenes.duck(), size)
     random = np.random.default_rng(11)
     y, x = np.mgrid[:size, :size] / size * 2 - 1
     backdrop = np.full((size, size, 3), 0.2)
@@ -57,7 +58,7 @@ def on_clutter(size: int) -> Image.Image:
     return _photograph(subject, backdrop, random, 0.01)
 
 
-def _placed(scene: Scene, size: int) -> Array:
+def placed(scene: Scene, size: int) -> Array:
     """Return `scene` as linear RGBA, smaller and lower in the picture than a cut-out."""
     inner = render(scene, round(size * 0.8))
     whole = np.zeros((size, size, 4))
@@ -84,13 +85,15 @@ IMAGES: dict[str, tuple[Callable[[int], Image.Image], int]] = {
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write `image` as the kind of file that `path` names."""
-    if path.suffix == ".png":
-        image.save(path, optimize=True)
-    elif path.suffix == ".webp":
-        image.save(path, quality=92, alpha_quality=100, method=6)
-    else:
-        image.save(path, quality=90, optimize=True)
+    """Write `image` as the kind of file that `path` names, at once."""
+    options = {
+        ".png": {"format": "PNG", "optimize": True},
+        ".webp": {"format": "WEBP", "quality": 92, "alpha_quality": 100, "method": 6},
+        ".jpg": {"format": "JPEG", "quality": 90, "optimize": True},
+    }[path.suffix]
+    file = io.BytesIO()
+    image.save(file, **options)
+    path.write_bytes(file.getvalue())
 
 
 def pixels(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -98,6 +98,7 @@ def _march(scene: Scene, origin: Array, direction: Array) -> Array:
         active = active[(np.abs(gap) > _HIT) & (depth[active] < _FAR)]
         if not len(active):
             break
+    depth[active] = np.inf  # they graze a surface for ever
     return np.where(depth < _FAR, depth, np.inf)
 
 

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from engine.backends.draft.outline import MARGIN, trace, working_alpha
 from engine.backends.draft.poisson import solve
 from engine.backends.draft.surface import close, inflate
-from engine.imaging.framing import picture_frame, subject_frame
+from engine.imaging.framing import Frame, picture_frame, subject_frame
 from engine.imaging.subject import cut_out
 from engine.mesh.glb import read_glb
 from tests.engine.draft_checks import DATA, PICTURES, Array, faults, generate, overlap, silhouette, welded
@@ -199,6 +199,13 @@ def test_any_outline_gives_a_whole_mesh(seed: int, blocks: int, share: float, so
     assert faults(positions, faces) == []
     assert np.abs(np.linalg.norm(normals, axis=1) - 1).max() < 1e-5
     assert np.abs(positions[:, 2]).max() <= 0.5
+
+
+def test_what_fills_the_whole_grid_is_closed_all_the_same() -> None:
+    image = Image.new("RGBA", (300, 300), (9, 9, 9, 255))
+    frame = Frame(150.0, 150.0, 100.0)  # the picture goes on far beyond its frame
+    positions, faces, _ = close(inflate(trace(working_alpha(image, frame, 64)[0]), 64, lambda: None))
+    assert faults(positions, faces) == []
 
 
 def test_front_and_back_share_the_rim() -> None:

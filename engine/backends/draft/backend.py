@@ -16,7 +16,7 @@ from PIL import Image
 
 from ...errors import EspalierError
 from ...files import replacing
-from ...imaging.framing import Frame, crop, picture_frame, subject_frame
+from ...imaging.framing import VISIBLE, Frame, crop, picture_frame, subject_frame
 from ...imaging.read import read_image, reduce_to
 from ...imaging.subject import cut_out, has_outline
 from ...mesh.glb import Material, Mesh, Texture, write_glb
@@ -89,7 +89,8 @@ class DraftBackend:
         if used < cells:
             notices.append(f"The grid was lowered from {cells} to {used} cells to keep to {most:,} faces.")
         if specks:
-            notices.append(f"{specks} specks smaller than a cell of the grid were left out.")
+            what = "1 speck" if specks == 1 else f"{specks} specks"
+            notices.append(f"{what} smaller than a cell of the grid left out.")
         facts: dict[str, Any] = {
             "vertices": len(mesh.positions),
             "faces": len(mesh.faces),
@@ -126,7 +127,8 @@ def _find(path: str, image: Image.Image, prepare: bool, run: Run) -> _Subject:
     """Return the subject, cut out and framed. Raises EspalierError where there is none, Cancelled."""
     if prepare:
         cut = cut_out(image, path, run.progress)
-        frame = subject_frame(np.asarray(cut.getchannel("A")))
+        # All that lies inside the outline is kept, glass included; the mesh is scaled to its own extent anyway.
+        frame = subject_frame(np.asarray(cut.getchannel("A")), VISIBLE)
         if frame is None:
             raise EspalierError("image_transparent", path=path)
         return _Subject(cut, frame, True)

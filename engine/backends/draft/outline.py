@@ -94,6 +94,8 @@ def trace(field: Floats) -> Outline:
     """Return the outline of `field` on the grid whose nodes are every PER_CELL-th corner between its pixels."""
     step = PER_CELL
     padded = np.pad(field, 1)
+    # The grid's border is outside whatever comes, so that the outline is closed.
+    padded[: step + 1], padded[-step - 1 :], padded[:, : step + 1], padded[:, -step - 1 :] = 0, 0, 0, 0
     corner = (padded[:-1, :-1] + padded[1:, :-1] + padded[:-1, 1:] + padded[1:, 1:]) * np.float32(0.25)
     at = corner[::step, ::step]
     inside = at > _LEVEL
