@@ -95,8 +95,9 @@ def main() -> None:
         if count == 100_000:
             seconds, processor, charts = peer(mesh)
             print(f"xatlas: {seconds:.1f} s, processor {processor:.1f} s, {charts} charts", flush=True)
-            report["unwrap_ratio"] = entry(seconds / best[0], "times faster than xatlas", 25.0, at_most=False)
-            report["unwrap_ratio"] |= {"peer": round(seconds, 2), "ratio": round(seconds / best[0], 1)}
+            ratio = min(seconds / best[0], processor / best[1])  # other programs delay xatlas's threads more than ours
+            report["unwrap_ratio"] = entry(ratio, "times faster than xatlas", 25.0, at_most=False)
+            report["unwrap_ratio"] |= {"peer": round(seconds, 2), "ratio": round(ratio, 1)}
     report["unwrap_200k"] = entry(times[200_000], "s", 8.0)
     growth = times[1_000_000] / times[100_000] / (10.0 * np.log(1e6) / np.log(1e5))
     report["unwrap_growth"] = entry(float(growth), "times n log n, 100 k to 1 M", 1.25)
