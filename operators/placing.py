@@ -68,14 +68,15 @@ def collection_of(placement: Mapping[str, Any], scene: bpy.types.Scene) -> bpy.t
     return found or scene.collection
 
 
-def quiet_window() -> bpy.types.Window | None:
-    """Return a window in which an object may be added now, or None while the artist is in the middle of something."""
+def is_quiet() -> bool:
+    """Tell whether an object may be added now: the artist is in object mode, and not in the middle of something."""
     manager = bpy.context.window_manager
     if manager is None or not manager.windows or bpy.app.is_job_running("RENDER"):
-        return None
+        return False
     for window in manager.windows:
         if any(modal.bl_idname.startswith(BUSY_MODALS) for modal in window.modal_operators):
-            return None
-    window = manager.windows[0]
-    with bpy.context.temp_override(window=window, screen=window.screen):
-        return window if bpy.context.mode == "OBJECT" else None
+            return False
+        active = window.view_layer.objects.active
+        if active is not None and active.mode != "OBJECT":
+            return False
+    return True

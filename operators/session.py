@@ -170,17 +170,17 @@ def _import_one(queue: JobQueue) -> bool:
             continue
         if not placing.belongs_here(job.placement, session.file):
             continue
-        window = placing.quiet_window()
-        if window is None:
+        if not placing.is_quiet():
             waiting = True
             continue
-        with bpy.context.temp_override(window=window, screen=window.screen):
-            try:
-                bpy.ops.espalier.import_asset("EXEC_DEFAULT", True, job=job.id)
-            except RuntimeError:
-                # An operator's error report is raised here; the operator has told the person already.
-                if job.id not in session.held:
-                    raise
+        try:
+            # Never inside temp_override: Blender reads the override's dictionary after it has let go of Python's lock,
+            # and the queue's threads are running then, which ends in a crash.
+            bpy.ops.espalier.import_asset("EXEC_DEFAULT", True, job=job.id)
+        except RuntimeError:
+            # An operator's error report is raised here; the operator has told the person already.
+            if job.id not in session.held:
+                raise
         return True
     return waiting
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import bpy
@@ -25,8 +24,8 @@ def import_stock(context: bpy.types.Context, glb: Path, scene: bpy.types.Scene, 
     with Rollback(watch=True) as rollback:
         selection = _Selection(context)
         try:
-            with _window_override(context):
-                result = bpy.ops.import_scene.gltf("EXEC_DEFAULT", filepath=str(glb))
+            # Without temp_override, also from a timer: see session.py.
+            result = bpy.ops.import_scene.gltf("EXEC_DEFAULT", filepath=str(glb))
         except RuntimeError as error:
             reason = "Blender's glTF importer refused it"
             raise EspalierError("import_failed", detail=str(error), name=name, reason=reason) from error
@@ -40,14 +39,6 @@ def import_stock(context: bpy.types.Context, glb: Path, scene: bpy.types.Scene, 
         if len(objects) == 1 and not objects[0].animation_data:
             return _only_mesh(objects[0], name)
         return _gathered(objects, meshes, name)
-
-
-def _window_override(context: bpy.types.Context) -> AbstractContextManager[None]:
-    """Give a timer, which has no window, the first one; in background mode there may be none, and none is needed."""
-    windows = context.window_manager.windows
-    if context.window is not None or not windows:
-        return nullcontext()
-    return context.temp_override(window=windows[0], screen=windows[0].screen)
 
 
 class _Selection:

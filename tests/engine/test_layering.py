@@ -180,3 +180,10 @@ def test_no_file_names_a_place_of_one_machine() -> None:
             if path != Path(__file__):
                 assert not outside.search(text), f"{path}: {outside.search(text)}"
                 assert ("../" + "shared") not in text or ".ci" in path.parts, path
+
+
+def test_nothing_of_ours_runs_inside_temp_override():
+    """Blender reads the override's dictionary without Python's lock, while our threads run: that crashed it."""
+    sources = [path for package in ("operators", "panels") for path in (ROOT / package).rglob("*.py")]
+    assert sources
+    assert not [path for path in sources if ".temp_override(" in path.read_text("utf-8")]
