@@ -115,6 +115,48 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The asset {name} could not be brought into the scene: {reason}.",
         "Press Import to try again; the asset is kept in the library.",
     ),
+    "mesh_empty": (
+        FAILURE,
+        "The mesh has no triangle with an area.",
+        "Choose a mesh with at least one visible face.",
+    ),
+    "mesh_not_finite": (
+        FAILURE,
+        "The mesh has positions or texture coordinates that are not numbers.",
+        "Repair or export it again.",
+    ),
+    "mesh_invalid": (
+        FAILURE,
+        "The mesh cannot be worked on: {reason}.",
+        "Repair or export it again.",
+    ),
+    "unwrap_parts": (
+        FAILURE,
+        "The mesh has {parts} separate parts, more than fit on a texture of {size} x {size} pixels.",
+        "Raise the texture size, or turn Remesh on.",
+    ),
+    "mesh_without_uvs": (
+        FAILURE,
+        "No triangle of the mesh has an area in its texture coordinates.",
+        "Unwrap the mesh again, then bake.",
+    ),
+    "texture_unreadable": (
+        FAILURE,
+        "The {role} texture of the asset cannot be read: {reason}.",
+        "Export the asset again, or remove the texture from it.",
+    ),
+    "asset_none": (USAGE, "No asset is chosen.", "Select an object that Espalier made, or name a GLB file."),
+    "asset_not_ours": (
+        FAILURE,
+        "{name} is not an asset of Espalier.",
+        "Select an object that Espalier has placed in the scene.",
+    ),
+    "lods_invalid": (
+        USAGE,
+        "{value} is not a number of faces for a level of detail.",
+        "Give whole numbers from {minimum} to {maximum}, separated by commas.",
+    ),
+    "lods_many": (USAGE, "{count} levels of detail are too many.", "Give at most {most}."),
     "asset_missing": (FAILURE, "The files of the asset {name} are gone.", "Generate it again."),
     # Workers
     "worker_start": (

@@ -207,6 +207,38 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
 )  # fmt: skip
 
+REBUILD_NAMES: Final = (
+    *("resolution", "texture_size", "decimation_target", "remesh", "remesh_band", "remesh_project"),
+    *("uv_unwrap_angle_threshold_deg", "uv_unwrap_refine_iterations"),
+    *("uv_unwrap_global_iterations", "uv_unwrap_smooth_strength"),
+)
+"""The parameters of the table above that a rebuild of a finished asset has too."""
+
+REBUILD_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    Parameter(
+        "normal_map", "enum", "mesh", "Normal Map",
+        "Keep the source's relief in a normal map: auto does where less than half of its faces are left",
+        "auto", choices=("auto", "on", "off"),
+    ),
+    Parameter(
+        "drop_inner_shells", "boolean", "mesh", "Drop Inner Shells",
+        "Leave out what lies inside the surface, where nobody can see it; only Remesh can tell",
+        True,
+    ),
+    Parameter(
+        "texture_format", "enum", "mesh", "Texture Format",
+        "PNG keeps every pixel and is read everywhere; WebP is several times smaller",
+        "png", choices=("png", "webp"),
+    ),
+)  # fmt: skip
+"""What only a rebuild has."""
+
+REBUILD_SETTINGS: Final[tuple[Parameter, ...]] = (
+    *(p for p in PARAMETERS if p.name in REBUILD_NAMES),
+    *REBUILD_PARAMETERS,
+)
+"""All parameters of a rebuild."""
+
 BY_NAME: Final[Mapping[str, Parameter]] = {parameter.name: parameter for parameter in PARAMETERS}
 SETTINGS: Final[tuple[Parameter, ...]] = tuple(p for p in PARAMETERS if p.kind != "image")
 """All parameters but the image itself: those that have a default."""

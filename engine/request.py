@@ -6,15 +6,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from .errors import EspalierError
-from .parameters import BY_NAME, ENGINES, INTERVALS, PIPELINE_OF_RESOLUTION, SETTINGS, Parameter, Value
+from .parameters import (
+    ENGINES,
+    INTERVALS,
+    PIPELINE_OF_RESOLUTION,
+    REBUILD_SETTINGS,
+    SETTINGS,
+    Parameter,
+    Value,
+)
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -67,14 +75,7 @@ def complete_parameters(given: Mapping[str, object]) -> dict[str, Value]:
     Raises EspalierError for an unknown name, a value out of range, an inverted interval or a pipeline that does not
     produce the resolution.
     """
-    for name in given:
-        if name not in BY_NAME or BY_NAME[name].kind == "image":
-            import difflib  # here, for enabling the extension must not wait for it
-
-            near = difflib.get_close_matches(name, [p.name for p in SETTINGS], 1)
-            suggestion = f"Did you mean {near[0]}?" if near else "See --help for the list of parameters."
-            raise EspalierError("parameter_unknown", name=name, suggestion=suggestion)
-    values = {p.name: parse_value(p, given[p.name]) if p.name in given else _default(p) for p in SETTINGS}
+    values = complete_from(SETTINGS, given)
     if "pipeline_type" not in given:
         values["pipeline_type"] = PIPELINE_OF_RESOLUTION[str(values["resolution"])]
     elif "resolution" not in given:
@@ -92,6 +93,22 @@ def complete_parameters(given: Mapping[str, object]) -> dict[str, Value]:
                 "interval_order", start=start, start_value=values[start], end=end, end_value=values[end]
             )
     return values
+
+
+def complete_from(table: Sequence[Parameter], given: Mapping[str, object]) -> dict[str, Value]:
+    """Return a value for each parameter of `table`: the one given, validated, or its default.
+
+    Raises EspalierError `parameter_unknown`, or as `parse_value`.
+    """
+    names = [parameter.name for parameter in table]
+    for name in given:
+        if name not in names:
+            import difflib  # here, for enabling the extension must not wait for it
+
+            near = difflib.get_close_matches(name, names, 1)
+            suggestion = f"Did you mean {near[0]}?" if near else "See --help for the list of parameters."
+            raise EspalierError("parameter_unknown", name=name, suggestion=suggestion)
+    return {p.name: parse_value(p, given[p.name]) if p.name in given else _default(p) for p in table}
 
 
 def _default(parameter: Parameter) -> Value:
@@ -158,12 +175,7 @@ class GenerationRequest:
 
         Raises EspalierError `request_invalid` where the data is not a request, else as `create`.
         """
-        if not isinstance(data, dict):
-            raise EspalierError("request_invalid", reason="it is not an object")
-        try:
-            image, engine, name, parameters = (data[k] for k in ("image", "engine", "name", "parameters"))
-        except KeyError as error:
-            raise EspalierError("request_invalid", reason=f"{error.args[0]} is missing") from None
+        image, engine, name, parameters = _members(data, "image", "engine", "name", "parameters")
         if not (isinstance(image, str) and isinstance(engine, str) and isinstance(name, str)):
             raise EspalierError("request_invalid", reason="image, engine and name must be texts")
         if not isinstance(parameters, dict):
@@ -172,5 +184,136 @@ class GenerationRequest:
 
     def digest(self) -> str:
         """Return the SHA-256 of the request, the same for the same request on every machine."""
-        text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.to_json())
+
+    @property
+    def origin(self) -> str:
+        """What the asset is made from, as a person named it: the path or address of the image."""
+        return self.image
+
+    @property
+    def role(self) -> str:
+        """What `origin` is to the request."""
+        return "image"
+
+
+REBUILD = "rebuild"
+"""The engine of every `RebuildRequest`, and the `kind` in its JSON; JSON without a kind is a generation."""
+LODS_MOST = 8
+LOD_LEAST, LOD_MOST = 100, 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildRequest:
+    """A finished asset and what is to be made of it. Make it with `create`, which validates.
+
+    `source` is the absolute path of a GLB, `parameters` holds all of `REBUILD_SETTINGS`. `lods` are the faces of each
+    level, falling; where there are any, they stand in place of `decimation_target`.
+    """
+
+    source: str
+    name: str
+    parameters: Mapping[str, Value]
+    lods: tuple[int, ...] = ()
+
+    @classmethod
+    def create(
+        cls,
+        source: str | Path,
+        parameters: Mapping[str, object] | None = None,
+        lods: Sequence[object] = (),
+        name: str = "",
+    ) -> RebuildRequest:
+        """Return a validated request; parameters that are not given have their defaults.
+
+        Raises EspalierError `asset_none`, `lods_invalid`, or as `complete_from`.
+        """
+        text = str(source).strip()
+        if not text:
+            raise EspalierError("asset_none")
+        path = str(Path(text).expanduser().absolute())
+        values = complete_from(REBUILD_SETTINGS, parameters or {})
+        return cls(path, name.strip() or asset_name(path), MappingProxyType(values), _levels(lods))
+
+    @property
+    def engine(self) -> str:
+        """The engine that carries it out."""
+        return REBUILD
+
+    @property
+    def origin(self) -> str:
+        """What it is made from: the path of the GLB."""
+        return self.source
+
+    @property
+    def role(self) -> str:
+        """What `origin` is to the request."""
+        return "source"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as plain JSON data."""
+        return {
+            "kind": REBUILD,
+            "source": self.source,
+            "name": self.name,
+            "parameters": dict(self.parameters),
+            "lods": list(self.lods),
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> RebuildRequest:
+        """Return the request that `to_json` described, validated again.
+
+        Raises EspalierError `request_invalid` where the data is not a request, else as `create`.
+        """
+        source, name, parameters, lods = _members(data, "source", "name", "parameters", "lods")
+        if not (isinstance(source, str) and isinstance(name, str)):
+            raise EspalierError("request_invalid", reason="source and name must be texts")
+        if not isinstance(parameters, dict) or not isinstance(lods, list):
+            raise EspalierError("request_invalid", reason="parameters is not an object, or lods not a list")
+        return cls.create(source, parameters, lods, name)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the request, the same for the same request on every machine."""
+        return _digest(self.to_json())
+
+
+Request: TypeAlias = GenerationRequest | RebuildRequest
+
+
+def request_from_json(data: object) -> Request:
+    """Return the request of either kind that `to_json` described. Raises EspalierError as its own `from_json`."""
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind == REBUILD:
+        return RebuildRequest.from_json(data)
+    if kind is not None:
+        raise EspalierError("request_invalid", reason=f"{kind} is not a kind of request")
+    return GenerationRequest.from_json(data)
+
+
+def _levels(given: Sequence[object]) -> tuple[int, ...]:
+    """Return the faces of each level, most first. Raises EspalierError `lods_invalid`."""
+    levels = []
+    for value in given:
+        whole = isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip().isdecimal()
+        if not whole or not LOD_LEAST <= int(str(value)) <= LOD_MOST:
+            raise EspalierError("lods_invalid", value=value, minimum=LOD_LEAST, maximum=LOD_MOST)
+        levels.append(int(str(value)))
+    if len(levels) > LODS_MOST:
+        raise EspalierError("lods_many", count=len(levels), most=LODS_MOST)
+    return tuple(sorted(set(levels), reverse=True))
+
+
+def _members(data: object, *names: str) -> list[Any]:
+    """Return members of a JSON object. Raises EspalierError `request_invalid` where one is missing."""
+    if not isinstance(data, dict):
+        raise EspalierError("request_invalid", reason="it is not an object")
+    for name in names:
+        if name not in data:
+            raise EspalierError("request_invalid", reason=f"{name} is missing")
+    return [data[name] for name in names]
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

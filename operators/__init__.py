@@ -3,13 +3,14 @@
 
 import bpy
 
-from . import command, generate, image, import_asset, jobs, session, settings
+from . import command, generate, image, import_asset, jobs, rebuild, session, settings
 
 CLASSES = (
     settings.EspalierSettings,
     image.ESPALIER_OT_randomize_seed,
     generate.ESPALIER_OT_generate,
     import_asset.ESPALIER_OT_import_asset,
+    rebuild.ESPALIER_OT_rebuild,
     jobs.ESPALIER_OT_cancel,
     jobs.ESPALIER_OT_retry,
     jobs.ESPALIER_OT_put_away,

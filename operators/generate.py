@@ -39,7 +39,7 @@ class ESPALIER_OT_generate(bpy.types.Operator):
         try:
             job = session.submit(self._request(context), context)
             if bpy.app.background:
-                self._finish(session.wait_for([job])[0])
+                self._finish(session.wait_for(job))
         except EspalierError as error:
             session.fail(error)
             self.report({"ERROR"}, str(error))

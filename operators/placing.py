@@ -11,6 +11,8 @@ from typing import Any
 
 import bpy
 
+from .scene.placement import read_properties
+
 BUSY_MODALS = ("TRANSFORM_OT_", "MESH_OT_", "SCULPT_OT_", "PAINT_OT_", "OBJECT_OT_", "CURVE_OT_", "GREASE_PENCIL_OT_")
 """Prefixes of Blender's own modal operators that would be upset by an undo step in their middle."""
 
@@ -27,6 +29,25 @@ def snapshot(context: bpy.types.Context, file: str) -> dict[str, Any]:
         "collection": "" if collection == scene.collection else collection.name,
         "location": list(scene.cursor.location),
     }
+
+
+def aim(target: bpy.types.Object) -> dict[str, Any]:
+    """Return, as plain data to add to a snapshot, that a rebuilt mesh is meant for `target`."""
+    return {"object": target.name, "job": str(read_properties(target).get("job", ""))}
+
+
+def target_of(placement: Mapping[str, Any]) -> bpy.types.Object | None:
+    """Return the object that `aim` named, also under another name; None where it is gone or has another mesh now."""
+    job = placement.get("job")
+    if not job:
+        return None
+    candidates = [bpy.data.objects.get(placement.get("object", "")), *bpy.data.objects]
+    for found in candidates:
+        if found is not None and found.type == "MESH" and found.library is None and found.data.library is None:
+            properties = read_properties(found)
+            if properties.get("job") == job:
+                return found
+    return None
 
 
 def belongs_here(placement: Mapping[str, Any], file: str) -> bool:

@@ -9,24 +9,26 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
 from ..engine.errors import EspalierError
+from ..engine.files import unwritable
 from ..engine.jobs.job import Job, State
 from . import placing
 
 if TYPE_CHECKING:
     from ..engine.jobs.queue import JobQueue
-    from ..engine.request import GenerationRequest
+    from ..engine.request import Request
 
 PACKAGE = __package__.rpartition(".")[0]
 LEDGER = "ledger.sqlite3"
 RESUME_AFTER_S = 1.0
 LOOK_AGAIN_S = 0.5
+LONGEST_SLEEP_S = 0.02
 
 
 class Session:
@@ -67,7 +69,7 @@ def user_folder() -> Path:
     try:
         return Path(bpy.utils.extension_path_user(PACKAGE, create=True))
     except OSError as error:
-        raise EspalierError("output_unwritable", path=error.filename, reason=error.strerror) from error
+        raise unwritable(Path(error.filename), error) from error
 
 
 def known_jobs() -> list[Job]:
@@ -75,36 +77,41 @@ def known_jobs() -> list[Job]:
     return session.queue.jobs() if session.queue is not None else []
 
 
-def submit(request: GenerationRequest, context: bpy.types.Context) -> str:
-    """Hand a request to the queue and return the job's id at once. Raises EspalierError."""
+def submit(request: Request, context: bpy.types.Context, placement: Mapping[str, Any] | None = None) -> str:
+    """Hand a request to the queue and return the job's id at once. Raises EspalierError.
+
+    `placement` says where the result goes; by default where something new appears in `context`.
+    """
     session.error = None
-    job = session.open_queue().submit(request, placing.snapshot(context, session.file))
+    job = session.open_queue().submit(request, placement or placing.snapshot(context, session.file))
     watch()
     redraw()
     return job
 
 
-def wait_for(ids: Iterable[str], on_change: object = None) -> list[Job]:
-    """Drive the queue until the jobs are no longer active, for background use; there, timers do not run.
+def advance() -> list[Job]:
+    """Step the queue, then sleep until it wants the next step; return the jobs that changed.
 
-    `on_change` is called with each Job that changed.
+    For background use alone: there, timers do not run, and nobody waits for Blender to draw.
     """
     queue = session.open_queue()
-    wanted = set(ids)
-    while any(queue.job(job).active for job in wanted):
-        for job in queue.step():
-            if job.id in wanted and callable(on_change):
-                on_change(job)
-        time.sleep(min(queue.delay_s(), 0.02))
-    return [queue.job(job) for job in wanted]
+    changed = queue.step()
+    time.sleep(min(queue.delay_s(), LONGEST_SLEEP_S))
+    return changed
+
+
+def wait_for(job: str) -> Job:
+    """Advance until `job` is no longer active, and return it."""
+    queue = session.open_queue()
+    while queue.job(job).active:
+        advance()
+    return queue.job(job)
 
 
 def settle() -> None:
-    """Drive the queue until what has been decided is also in the ledger, for background use."""
-    queue = session.open_queue()
-    while queue.busy:
-        queue.step()
-        time.sleep(min(queue.delay_s(), 0.02))
+    """Advance until what has been decided is also in the ledger."""
+    while session.open_queue().busy:
+        advance()
 
 
 def fail(error: EspalierError, job: str = "") -> None:

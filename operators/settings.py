@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import bpy
 
 from ..engine.backends import available
-from ..engine.parameters import BY_NAME, ENGINES, INTERVALS, PIPELINE_OF_RESOLUTION, SETTINGS, Parameter, Value
+from ..engine.parameters import (
+    BY_NAME,
+    ENGINES,
+    INTERVALS,
+    PIPELINE_OF_RESOLUTION,
+    REBUILD_PARAMETERS,
+    SETTINGS,
+    Parameter,
+    Value,
+)
 
 _RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
 
@@ -89,6 +98,20 @@ def _updates() -> dict[str, Callable[[Any, Any], None]]:
     return updates
 
 
+def plain_value(owner: Any, parameter: Parameter) -> Value:
+    """Return the property of `owner` that shows `parameter` as plain data, floats rounded to what the panel shows."""
+    value: Value = getattr(owner, parameter.name)
+    # A Blender float has 32 bits: 0.7 would come back as 0.699999988.
+    return float(f"{value:.6g}") if parameter.kind == "number" else value
+
+
+LODS_PROPERTY = bpy.props.StringProperty(
+    name="Levels",
+    description="Faces of each level of detail, separated by commas, for example 200000, 50000, 10000. They come as a "
+    "collection of one object a level; empty for one mesh in the place of the selected object's own",
+)
+
+
 class EspalierSettings(bpy.types.PropertyGroup):
     """What the next generation in this scene is made from, and how."""
 
@@ -98,22 +121,22 @@ class EspalierSettings(bpy.types.PropertyGroup):
         description=BY_NAME["image"].help,
     )
     engine: bpy.props.EnumProperty(name="Engine", description="Who makes the asset", items=engine_items())
+    lods: LODS_PROPERTY
 
     def values(self) -> dict[str, Value]:
         """Return every setting as plain data, floats rounded to what the panel shows."""
         values: dict[str, Value] = {}
         for parameter in SETTINGS:
-            value = getattr(self, parameter.name)
-            # A Blender float has 32 bits: 0.7 would come back as 0.699999988.
-            values[parameter.name] = float(f"{value:.6g}") if parameter.kind == "number" else value
+            values[parameter.name] = plain_value(self, parameter)
         return values
 
 
-def add_parameters(cls: type, with_updates: bool, **options: Any) -> None:
-    """Give `cls` one annotated property for each parameter of the table."""
+def add_parameters(cls: type, with_updates: bool, table: Sequence[Parameter] = SETTINGS, **options: Any) -> None:
+    """Give `cls` one annotated property for each parameter of `table`."""
     updates = _updates() if with_updates else {}
-    for parameter in SETTINGS:
+    for parameter in table:
         cls.__annotations__[parameter.name] = property_of(parameter, updates.get(parameter.name), **options)
 
 
 add_parameters(EspalierSettings, with_updates=True)
+add_parameters(EspalierSettings, with_updates=False, table=REBUILD_PARAMETERS)

@@ -17,7 +17,7 @@ from typing import Any
 import pythons
 from build import write_wheel_list
 from common import MANIFEST, REQUIREMENTS, WHEELS, fail, replacing, run, say
-from targets import BUNDLES, ENVIRONMENTS, PLATFORM_TAGS
+from targets import BUNDLES, ENVIRONMENTS, LACKING, PLATFORM_TAGS
 
 DEVELOPMENT = ("linux-x64", "macos-arm64")
 """Platforms that an environment can be set up on; the first one decides the versions."""
@@ -32,7 +32,7 @@ def main() -> int:
     for platform, version in BUNDLES:
         say(f"Locking the wheels for {platform}, CPython {version}")
         requirements = REQUIREMENTS / f"bundle-{version}.in"
-        found = _resolve(version, platform, ["--no-deps", "-r", requirements])
+        found = _resolve(version, platform, ["--no-deps", *_bundled(requirements, platform)])
         if found is None:
             fail(f"There are no wheels for {platform}, CPython {version}.", f"Change {requirements.name}.")
         bundle.setdefault(platform, {})[version] = [
@@ -45,6 +45,13 @@ def main() -> int:
     with replacing(MANIFEST) as path:
         path.write_text(text, "utf-8")
     return 0
+
+
+def _bundled(requirements: Path, platform: str) -> list[str]:
+    """Return the lines of `requirements` that the zips for `platform` carry."""
+    lines = [line.strip() for line in requirements.read_text("utf-8").splitlines()]
+    lacking = LACKING.get(platform, ())
+    return [line for line in lines if line and not line.startswith("#") and line.split("==")[0] not in lacking]
 
 
 def _write_lock(name: str, version: str) -> None:

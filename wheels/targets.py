@@ -43,6 +43,12 @@ BUNDLES = (
 )
 """One zip each. Blender's builds with CPython 3.13 no longer exist for Macs with Intel processors."""
 
+LACKING = {"macos-x64": ("fast-simplification", "libigl", "uvunwrap")}
+"""Blender's name of a platform -> packages that its zips go without, because libigl is no longer built for it.
+
+Rebuild Mesh is not offered there; everything else is.
+"""
+
 
 def this_platform() -> str:
     """Return Blender's name of the platform that this script runs on."""

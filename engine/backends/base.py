@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..request import GenerationRequest
+from ..request import Request
 
 REPORT_INTERVAL_S = 0.05
 """Progress is passed on at most this often, so that a tight loop may report at every turn."""
@@ -114,7 +114,7 @@ class Backend(Protocol):
     version: str
     stages: tuple[Stage, ...]
 
-    def generate(self, request: GenerationRequest, folder: Path, run: Run) -> Asset:
+    def generate(self, request: Request, folder: Path, run: Run) -> Asset:
         """Make the asset inside `folder`, an empty directory of its own.
 
         Raises Cancelled, or EspalierError for a failure that a person can meet.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EspalierError
-from ..request import GenerationRequest
+from ..request import Request
 
 
 class State(enum.StrEnum):
@@ -65,7 +65,7 @@ class Job:
     """
 
     id: str
-    request: GenerationRequest
+    request: Request
     state: State
     placement: Mapping[str, Any] = field(default_factory=dict)
     created: float = 0.0

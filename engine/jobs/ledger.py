@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..errors import EspalierError
-from ..request import GenerationRequest
+from ..request import REBUILD, GenerationRequest, RebuildRequest, Request, request_from_json
 from .job import ACTIVE, Job, State
 from .schema import connect, explain
 
@@ -304,11 +304,13 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _request(data: object) -> GenerationRequest:
+def _request(data: object) -> Request:
     try:
-        return GenerationRequest.from_json(data)
+        return request_from_json(data)
     except EspalierError:
         if not isinstance(data, dict) or not isinstance(data["parameters"], dict):
             raise TypeError("not a request") from None
+        if data.get("kind") == REBUILD:
+            return RebuildRequest(str(data["source"]), str(data["name"]), MappingProxyType(data["parameters"]))
         image, engine, name = (str(data[key]) for key in ("image", "engine", "name"))
         return GenerationRequest(image, engine, name, MappingProxyType(data["parameters"]))

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import EspalierError
 from ..files import unwritable
-from ..request import GenerationRequest
+from ..request import Request
 from ..workers.messages import CancelledJob, Failed, MessageError, Reached, Result, Started
 from ..workers.process import Ended, Launch, Limits, Worker
 from .background import Background
@@ -86,7 +86,7 @@ class JobQueue:
 
     # What a person asks for.
 
-    def submit(self, request: GenerationRequest, placement: Mapping[str, Any] | None = None) -> str:
+    def submit(self, request: Request, placement: Mapping[str, Any] | None = None) -> str:
         """Queue `request` and return the new job's id at once. `placement` is JSON data that comes back with it."""
         if self._closed:
             raise RuntimeError("the queue is closed")

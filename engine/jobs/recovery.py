@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import EspalierError
 from .job import Job, State
 
-FREE = frozenset({"draft", "trellis2"})
+FREE = frozenset({"draft", "rebuild", "trellis2"})
 """Engines whose work costs nothing but time, and may therefore be done again unasked. All others may bill."""
 
 

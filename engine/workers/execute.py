@@ -16,7 +16,7 @@ from .. import __version__
 from ..backends.base import Asset, Backend, Progress, Run, Stage
 from ..errors import EspalierError
 from ..files import replacing, sync_file, sync_folder, unwritable
-from ..request import GenerationRequest
+from ..request import Request
 
 ASSET = "asset.glb"
 THUMBNAIL = "thumbnail.png"
@@ -37,7 +37,7 @@ class JobRun(Run):
 
 def execute(
     backend: Backend,
-    request: GenerationRequest,
+    request: Request,
     folder: Path,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import EspalierError
 
-MODULES = ("numpy", "PIL", "scipy", "pyamg", "requests")
+MODULES = ("numpy", "PIL", "scipy", "pyamg", "igl", "fast_simplification", "uvunwrap", "requests")
 """What the engines of Blender's own Python import beside the standard library."""
 
 # What comes from the standard library first has its compiled form beside it; all else is compiled into a folder that

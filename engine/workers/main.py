@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..backends.base import Cancelled, Progress
 from ..errors import EspalierError
-from ..request import GenerationRequest
+from ..request import request_from_json
 from . import tether
 from .channel import Channel
 from .execute import as_failure, execute
@@ -93,7 +93,7 @@ class Child:
             return order.job in self._cancelled
 
         try:
-            request = GenerationRequest.from_json(order.request)
+            request = request_from_json(order.request)
             result = execute(backend, request, folder, report, cancelled, order.remote_id)
             self._channel.send(Result(order.job, result))
         except Cancelled:

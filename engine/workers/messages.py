@@ -25,7 +25,7 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RunJob:
-    """To the child: make `request` (GenerationRequest.to_json) in `folder`, which does not exist yet.
+    """To the child: make `request` (Request.to_json) in `folder`, which does not exist yet.
 
     `remote_id` names what a server already works on for this job, empty where nothing was handed over before.
     """

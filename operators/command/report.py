@@ -44,7 +44,8 @@ class Report:
 
     def submitted(self, job: Job) -> None:
         """A job has been handed to the queue."""
-        self._event("submitted", job=job.id, image=job.request.image, engine=job.request.engine)
+        request = job.request
+        self._event("submitted", job=job.id, engine=request.engine, **{request.role: request.origin})
 
     def progress(self, job: Job) -> None:
         """A job has moved on: one line a stage, or on a terminal one line that changes."""
@@ -87,12 +88,12 @@ class Report:
         for notice in result.get("notices", ()):
             self._print(f"  {notice}")
 
-    def failed(self, image: str, error: EspalierError, job: str = "") -> None:
-        """An image did not come out."""
+    def failed(self, origin: str, error: EspalierError, job: str = "") -> None:
+        """What was to be made from the file `origin` did not come out."""
         self._clear()
         fields = {"code": error.code, "cause": error.cause, "remedy": error.remedy, "detail": error.detail}
-        self._event("failed", job=job, image=image, **fields)
-        print(f"espalier: {Path(image).name}: {error}", file=sys.stderr)
+        self._event("failed", job=job, image=origin, **fields)
+        print(f"espalier: {Path(origin).name}: {error}", file=sys.stderr)
         if error.code == "internal":
             print(error.detail, file=sys.stderr)
 
@@ -100,7 +101,7 @@ class Report:
         """The command is at its end."""
         self._event("done", ready=ready, failed=failed)
         if not self._json and ready + failed > 1:
-            self._print(f"\n{ready} of {ready + failed} images came out.")
+            self._print(f"\n{ready} of {ready + failed} assets came out.")
 
     def _event(self, event: str, **fields: Any) -> None:
         if self._json:

@@ -33,7 +33,7 @@ def place_asset(
         raise EspalierError("asset_missing", name=name)
     created = import_folder(context, job.folder, scene, name)
     try:
-        write_properties(created, _properties(job))
+        write_properties(created, properties_of(job))
         place(context, created, scene, collection, location)
     except Exception:
         discard_asset(created)
@@ -74,12 +74,12 @@ def discard_asset(target: bpy.types.Object) -> None:
             bpy.data.batch_remove([block])
 
 
-def _properties(job: Job) -> dict[str, Any]:
+def properties_of(job: Job) -> dict[str, Any]:
     """Return the whole request and what made the asset, flat, with what a person looks for first."""
     result = job.result
     return {
         "name": job.request.name,
-        "image": job.request.image,
+        job.request.role: job.request.origin,
         "engine": job.request.engine,
         "engine_version": str(result.get("engine_version", "")),
         "espalier_version": str(result.get("espalier_version", "")),

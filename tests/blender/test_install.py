@@ -47,7 +47,7 @@ def test_the_wheels_are_the_locked_ones_and_numpy_is_blenders(user_resources: Pa
     unpacked = {tuple(path.stem.split("-")[:2]) for path in local.glob("lib/python*/site-packages/*.dist-info")}
     assert {(name, version) for name, version in unpacked} == wanted
     for name, version in wanted:
-        module = __import__("PIL" if name == "pillow" else name)
+        module = __import__({"libigl": "igl", "pillow": "PIL"}.get(name, name))
         assert Path(module.__file__).is_relative_to(local), name
         assert importlib.metadata.version(name) == version
     assert not Path(numpy.__file__).is_relative_to(local)

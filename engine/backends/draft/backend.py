@@ -20,7 +20,7 @@ from ...imaging.framing import VISIBLE, Frame, crop, picture_frame, subject_fram
 from ...imaging.read import read_image, reduce_to
 from ...imaging.subject import cut_out, has_outline
 from ...mesh.glb import Material, Mesh, Texture, write_glb
-from ...request import GenerationRequest
+from ...request import GenerationRequest, Request
 from ..base import Asset, Cancelled, Run, Stage
 from .cells import tile
 from .charts import Charts, lay_out
@@ -58,8 +58,9 @@ class DraftBackend:
         Stage("write", "Writing Asset", 10),
     )
 
-    def generate(self, request: GenerationRequest, folder: Path, run: Run) -> Asset:
+    def generate(self, request: Request, folder: Path, run: Run) -> Asset:
         """Make the asset inside `folder`. Raises Cancelled, or EspalierError for the image, memory or the disk."""
+        assert isinstance(request, GenerationRequest)
         settings = request.parameters
         size = int(str(settings["texture_size"]))
         prepare = bool(settings["preprocess_image"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`espalier generate`: images in, files out, through the same queue as the panel."""
+"""What the commands do: files in, files out, through the same queue as the panel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import bpy
 from ...engine.errors import FAILURE, EspalierError
 from ...engine.files import copy_whole, ensure_writable
 from ...engine.jobs.job import Job, State
+from ...engine.mesh.layout import level_folder
 from .. import session
 from ..scene.asset import discard_asset, place_asset
 from ..scene.preview import render_preview
@@ -23,7 +24,7 @@ from .report import Report, private_stdout
 
 
 def run(options: Options) -> int:
-    """Generate every image and write its files; return the exit code. One failure does not stop the others."""
+    """Carry out every request and write its files; return the exit code. One failure does not stop the others."""
     with private_stdout() as stream, _interruptible() as interrupted:
         report = Report(stream, options.json)
         for item in options.items:
@@ -42,7 +43,7 @@ def run(options: Options) -> int:
                 for job in waiting:
                     if queue.job(job).active:
                         queue.cancel(job)
-            for changed in queue.step():
+            for changed in session.advance():
                 if changed.id in waiting and changed.active:
                     report.progress(changed)
             for job in [queue.job(job) for job in waiting]:
@@ -53,8 +54,7 @@ def run(options: Options) -> int:
                     _deliver(job, item, report)
                 except EspalierError as error:
                     failed += 1
-                    report.failed(item.request.image, error, job.id)
-            time.sleep(min(queue.delay_s(), 0.02))
+                    report.failed(item.request.origin, error, job.id)
         session.settle()
         report.total(len(jobs) - failed, failed)
     session.session.close()
@@ -62,7 +62,7 @@ def run(options: Options) -> int:
 
 
 def _paths(item: Item) -> list[Path]:
-    return [path for path in (item.glb, item.blend, item.preview) if path is not None]
+    return [path for path in (item.glb, *item.levels, item.blend, item.preview) if path is not None]
 
 
 def _deliver(job: Job, item: Item, report: Report) -> None:
@@ -82,6 +82,9 @@ def _deliver(job: Job, item: Item, report: Report) -> None:
         seconds[name] = time.perf_counter() - start
 
     copy_whole(job.folder / "asset.glb", item.glb)
+    for index, path in enumerate(item.levels, 1):
+        copy_whole(level_folder(job.folder, index) / "asset.glb", path)
+        files[f"lod{index}"] = path
     if item.blend is not None or item.preview is not None:
         scene = bpy.context.scene
         with timed("place", "Placing it in the scene"):
