@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
 from ..errors import EspalierError
+from ..progress import Run
 from .closest import Hits, Surface, morton_order
 from .color import linear_bytes, srgb_bytes
 from .gutter import Gutter

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..backends.base import Run
+from ..progress import Run
 from .bake import Baked
 from .model import AlphaMode, Material, Texture
 from .parallel import for_each

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from ..backends.base import Run
+from ..progress import Run
 from .charts import connected_charts
 from .flatten import Float, Index, Patchwork, cut_out
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..backends.base import Run
+from ..progress import Run
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]

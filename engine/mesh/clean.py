@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
 from ..errors import EspalierError
+from ..progress import Run
 from .holes import hole_fans
 from .manifold import split_nonmanifold
 from .normals import dot, face_crosses

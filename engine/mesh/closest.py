@@ -15,8 +15,8 @@ import igl
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
 from ..errors import EspalierError
+from ..progress import Run
 from .normals import corner_sums, cross, dot
 from .parallel import batches, for_each
 

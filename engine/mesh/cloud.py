@@ -13,7 +13,7 @@ from .closest import Surface
 from .normals import dot
 
 if TYPE_CHECKING:
-    from ..backends.base import Run
+    from ..progress import Run
 
 FEWEST_FACES = 200_000
 """Below this the tree over the faces itself is fast."""

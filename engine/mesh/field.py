@@ -18,7 +18,7 @@ from .nearest import closest_points
 from .voxels import Band, Corners, Grid, brick_corners
 
 if TYPE_CHECKING:
-    from ..backends.base import Run
+    from ..progress import Run
 
 UNSURE = 0.5
 """Voxels from the source within which a guess does not tell its sides apart."""

@@ -14,7 +14,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
-from ..backends.base import Run
+from ..progress import Run
 from .charts import totals
 
 Float = npt.NDArray[np.float64]

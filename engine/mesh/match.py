@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
+from ..progress import Run
 from .closest import POINTS_AT_ONCE, Hits, Surface
 from .normals import dot
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .closest import Surface, morton_order
 
 if TYPE_CHECKING:
-    from ..backends.base import Run
+    from ..progress import Run
 
 
 BATCH = 1 << 16

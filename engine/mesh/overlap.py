@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..backends.base import Run
+from ..progress import Run
 from .flatten import Float, Index, Patchwork
 
 CROWD = 64

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
+from ..progress import Run
 from .flatten import Float, Patchwork
 from .shelves import pack_boxes
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from ..backends.base import Run
+from ..progress import Run
 
 T = TypeVar("T")
 MOST_THREADS = 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
+from ..progress import Run
 from .chart_handles import open_handles
 from .chart_holes import close_holes
 from .charts import Topology, connected_charts, renumber

@@ -16,7 +16,7 @@ from .normals import cross, dot, face_crosses, normalize
 from .parallel import batches, for_each
 
 if TYPE_CHECKING:
-    from ..backends.base import Run
+    from ..progress import Run
 
 HALF_THICKNESS = 0.05
 """What is left of a sheet on either side of its source, in voxels, however far it is drawn back."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
+from ..progress import Run
 from .rows import equal_rows, float_bits
 
 ROWS_AT_ONCE = 1 << 19

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run, Stage
 from ..errors import EspalierError
+from ..progress import Run, Stage
 from .bake import CHANNELS, Source, Target, bake
 from .baked_material import Format, material_of
 from .charts import ChartOptions

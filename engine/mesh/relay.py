@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ..backends.base import Cancelled, Run
+from ..progress import Cancelled, Run
 
 T = TypeVar("T")
 POLL_S = 0.1

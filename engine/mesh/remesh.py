@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
 from ..errors import EspalierError
+from ..progress import Run
 from .closest import Surface
 from .dual_contour import Cells, Quads, crossed_cells, crossing, dual_quads, dual_vertices, fans, twin_vertices
 from .field import Field, measure

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from ..backends.base import Run
 from ..errors import EspalierError
+from ..progress import Run
 from .mipmap import MipMap
 from .model import Material, Texture
 from .normals import dot, face_crosses

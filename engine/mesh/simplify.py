@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
 from ..errors import EspalierError
+from ..progress import Run
 from .clean import check_faces
 from .closest import morton_order
 from .manifold import split_nonmanifold

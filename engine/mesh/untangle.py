@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_matrix, csc_matrix, diags
 
-from ..backends.base import Run
+from ..progress import Run
 from .charts import totals
 from .flatten import GHOST_WEIGHT, MIN_WEIGHT, Float, Index, Patchwork, cotangents, factor, jacobians
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Run
 from ..errors import EspalierError
+from ..progress import Run
 from .charts import ChartOptions, connected, face_normals, segment, topology
 from .flatten import Flat, Float, Index, Patchwork
 from .halve import halve_largest

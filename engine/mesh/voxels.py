@@ -20,7 +20,7 @@ from .nearest import Nearest, closest_points
 from .normals import normalize
 
 if TYPE_CHECKING:
-    from ..backends.base import Run
+    from ..progress import Run
 
 CURVED = 0.3
 """How much nearer to a corner of a brick, in voxels, the source may come by not being a plane."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..backends.base import Asset, Backend, Progress, Run, Stage
+from ..backends.base import Asset, Backend
 from ..errors import EspalierError
 from ..files import replacing, sync_file, sync_folder, unwritable
+from ..progress import Progress, Run, Stage
 from ..request import Request
 
 ASSET = "asset.glb"

@@ -13,8 +13,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, cast
 
-from ..backends.base import Cancelled, Progress
 from ..errors import EspalierError
+from ..progress import Cancelled, Progress
 from ..request import request_from_json
 from . import tether
 from .channel import Channel

@@ -24,7 +24,7 @@ BAR_S = 2.0
 def main() -> None:
     """Print the measurements as a line of JSON."""
     extension.enable()
-    base = extension.module("engine.backends.base")
+    progress = extension.module("engine.progress")
     request = extension.module("engine.request").GenerationRequest
     backend = extension.module("engine.backends").create("draft")
     wall: dict[str, list[float]] = {name: [] for name in PICTURES}
@@ -32,7 +32,7 @@ def main() -> None:
     for _ in range(WARM_UP + ROUNDS):
         for name in PICTURES:
             job = request.create(extension.ROOT / "tests" / "data" / name, "draft", {"texture_size": "2048"})
-            run = base.Run(backend.stages, lambda progress: None)
+            run = progress.Run(backend.stages, lambda told: None)
             with tempfile.TemporaryDirectory() as folder:
                 began, began_cpu = time.perf_counter(), time.process_time()
                 backend.generate(job, Path(folder), run)

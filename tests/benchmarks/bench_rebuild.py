@@ -77,7 +77,7 @@ def main(subdivisions: int = 8, faces: int = 200_000, texture: int = 2048) -> No
     """Print the measurements as a line of JSON."""
     module = extension.module
     glb, rebuild = module("engine.mesh.glb"), module("engine.mesh.rebuild")
-    sample, surface, base = module("engine.mesh.sample"), module("engine.mesh.closest"), module("engine.backends.base")
+    sample, surface, progress = module("engine.mesh.sample"), module("engine.mesh.closest"), module("engine.progress")
     positions, triangles = bumpy_sphere(subdivisions)
     positions = positions.astype(np.float32)
     uvs = cube_map(positions, triangles)
@@ -86,7 +86,7 @@ def main(subdivisions: int = 8, faces: int = 200_000, texture: int = 2048) -> No
     mesh = glb.Mesh(split, corners.astype(np.uint32), None, split_uvs.astype(np.float32))
     material = glb.Material(base_color=module("engine.mesh.baked_material").encode(pixels, "png"))
 
-    run = base.Run(rebuild.STAGES, lambda progress: None)
+    run = progress.Run(rebuild.STAGES, lambda told: None)
     start, used = time.perf_counter(), time.process_time()
     options = rebuild.Options(remesh=False, texture_size=texture, normal_map="on")
     level = rebuild.rebuild(mesh, material, faces, options, run=run)

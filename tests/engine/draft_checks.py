@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from engine.backends.base import Asset, Progress, Run
+from engine.backends.base import Asset
 from engine.backends.draft import create
+from engine.progress import Progress, Run
 from engine.request import GenerationRequest
 
 DATA = Path(__file__).resolve().parents[1] / "data"

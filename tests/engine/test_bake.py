@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.backends.base import Cancelled, Run, Stage
 from engine.errors import EspalierError
 from engine.mesh.bake import Baked, Source, Target, bake
 from engine.mesh.closest import Surface
@@ -18,6 +17,7 @@ from engine.mesh.color import LINEAR_OF_BYTE, to_linear, to_srgb
 from engine.mesh.model import Material, Texture
 from engine.mesh.sample import MaterialAppearance, VolumeAppearance
 from engine.mesh.volume import SparseVolume
+from engine.progress import Cancelled, Run, Stage
 from tests.support.baking import cube_map, painted, pattern, surface_points
 from tests.support.render import bilinear, lerp, psnr, render, textured, view_directions
 from tests.support.shapes import bumpy_sphere, icosphere

@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.backends.base import Cancelled, Run
 from engine.errors import EspalierError
 from engine.mesh.clean import clean
 from engine.mesh.manifold import split_nonmanifold
+from engine.progress import Cancelled, Run
 from tests.support.surfaces import (
     SHAPES,
     Shape,

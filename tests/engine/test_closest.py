@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.backends.base import Cancelled, Run
 from engine.errors import EspalierError
 from engine.mesh import closest
 from engine.mesh.closest import Surface, morton_order
+from engine.progress import Cancelled, Run
 from tests.support.shapes import bumpy_sphere
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from engine.backends.base import Cancelled, Progress, Run
 from engine.backends.draft import create
 from engine.backends.draft.charts import lay_out
 from engine.backends.draft.texture import METALLIC, ROUGHNESS
 from engine.errors import EspalierError
 from engine.mesh.glb import Material, Mesh, read_glb
 from engine.parameters import SETTINGS
+from engine.progress import Cancelled, Progress, Run
 from engine.request import GenerationRequest
 from tests.engine.draft_checks import DATA, Array, faults, generate
 

@@ -12,11 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PLAIN = {"engine.errors", "engine.files", "engine.parameters", "engine.request"}
+PLAIN = {"engine.errors", "engine.files", "engine.parameters", "engine.progress", "engine.request"}
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
     *("engine", "engine.workers", "engine.request", "engine.errors", "engine.files"),
-    *("engine.backends", "engine.mesh", "engine.imaging"),
+    *("engine.progress", "engine.backends", "engine.mesh", "engine.imaging"),
 }
 """What the worker process may import besides what its parent's side may."""
 ROOMS = {
@@ -24,8 +24,9 @@ ROOMS = {
     "engine.parameters": set(),
     "engine.errors": set(),
     "engine.files": {"engine.errors"},
+    "engine.progress": set(),
     "engine.request": {"engine.parameters", "engine.errors"},
-    "engine.mesh": {"engine.errors", "engine.files", "engine.backends.base"},
+    "engine.mesh": {"engine.errors", "engine.files", "engine.progress"},
     "engine.imaging": {"engine.errors", "engine.files"},
     "engine.backends": {*PLAIN, "engine.mesh", "engine.imaging"},
     "engine.workers": {"engine", "engine.request", "engine.errors", "engine.files"},

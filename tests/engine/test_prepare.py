@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.backends.base import Cancelled
 from engine.errors import EspalierError
 from engine.mesh.glb import Material, Mesh, Texture, read_glb, write_glb
 from engine.mesh.model import AlphaMode
 from engine.mesh.prepare import prepare
+from engine.progress import Cancelled
 from tests.support.meshes import bumpy_sphere, cube, encoded_image, pack_glb, unpack_glb
 
 PLAIN = Material()

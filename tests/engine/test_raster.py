@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 
-from engine.backends.base import Cancelled, Run
 from engine.mesh import raster
 from engine.mesh.raster import chart_edges, cover, rasterize
+from engine.progress import Cancelled, Run
 
 COORDINATE = st.integers(-20, 84).map(lambda n: n / 4)  # many texel centers lie exactly on edges and corners
 

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from engine.backends.base import Cancelled, Run
 from engine.backends.draft import create as create_draft
 from engine.backends.rebuild import create as create_rebuild
 from engine.errors import EspalierError
@@ -26,6 +25,7 @@ from engine.mesh.glb import Material, Mesh, Texture, read_glb, write_glb
 from engine.mesh.layout import level_folder
 from engine.mesh.rebuild import STAGES, Options, lods, rebuild
 from engine.mesh.sample import MaterialAppearance
+from engine.progress import Cancelled, Run
 from engine.request import GenerationRequest, RebuildRequest, request_from_json
 from engine.workers.launch import current_launch
 from tests.engine.queue_harness import ROOT, drive

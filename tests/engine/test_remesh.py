@@ -8,12 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from engine.backends.base import Cancelled, Run, Stage
 from engine.errors import EspalierError
 from engine.mesh import cloud
 from engine.mesh.closest import Surface
 from engine.mesh.dual_tables import tables
 from engine.mesh.remesh import remesh
+from engine.progress import Cancelled, Run, Stage
 from tests.support.shapes import bumpy_sphere
 from tests.support.surfaces import (
     SHAPES,

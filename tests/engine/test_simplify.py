@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from engine.backends.base import Cancelled, Run
 from engine.errors import EspalierError
 from engine.mesh import simplify as module
 from engine.mesh.remesh import remesh
 from engine.mesh.simplify import simplify
+from engine.progress import Cancelled, Run
 from tests.support.shapes import bumpy_sphere
 from tests.support.surfaces import (
     box,

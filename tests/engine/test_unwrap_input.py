@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.backends.base import Cancelled, Progress, Run, Stage
 from engine.errors import EspalierError
 from engine.mesh.unwrap import unwrap
+from engine.progress import Cancelled, Progress, Run, Stage
 from tests.support.atlas import inspect
 from tests.support.bumpy import bumpy_icosphere, rough_sphere
 

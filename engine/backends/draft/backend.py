@@ -20,8 +20,9 @@ from ...imaging.framing import VISIBLE, Frame, crop, picture_frame, subject_fram
 from ...imaging.read import read_image, reduce_to
 from ...imaging.subject import cut_out, has_outline
 from ...mesh.glb import Material, Mesh, Texture, write_glb
+from ...progress import Cancelled, Run, Stage
 from ...request import GenerationRequest, Request
-from ..base import Asset, Cancelled, Run, Stage
+from ..base import Asset
 from .cells import tile
 from .charts import Charts, lay_out
 from .outline import MARGIN, Outline, round_cells, trace, working_alpha

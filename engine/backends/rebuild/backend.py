@@ -15,8 +15,9 @@ from ...mesh.glb import read_glb, write_glb
 from ...mesh.layout import level_folder
 from ...mesh.prepare import prepare
 from ...mesh.rebuild import STAGES, Level, Options, Relief, lods
+from ...progress import Run, Stage
 from ...request import RebuildRequest, Request
-from ..base import Asset, Run, Stage
+from ..base import Asset
 
 
 class RebuildBackend:

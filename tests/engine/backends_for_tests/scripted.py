@@ -21,8 +21,9 @@ import types
 from pathlib import Path
 from typing import Any
 
-from engine.backends.base import Asset, Run, Stage
+from engine.backends.base import Asset
 from engine.errors import EspalierError
+from engine.progress import Run, Stage
 from engine.request import GenerationRequest
 
 
