@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from ..errors import EspalierError
 from ..progress import Run
-from .closest import Hits, Surface, morton_order
+from .closest import Hits, Surface
 from .color import linear_bytes, srgb_bytes
 from .gutter import Gutter
 from .match import TOLERANCE, USUAL, reconsider
+from .morton import morton_order
 from .normals import corner_sums, cross, dot, face_crosses, normalize, vertex_normals
 from .parallel import BATCH, batches, for_each
 from .raster import Fragments, cover

@@ -13,10 +13,11 @@ from ..errors import EspalierError
 from ..progress import Run
 from .holes import hole_fans
 from .manifold import split_nonmanifold
+from .morton import order_in_space
 from .normals import dot, face_crosses
 from .orient import flipped_faces
 from .rows import equal_rows, float_bits
-from .topology import HalfEdges, connected, face_pieces, half_edges, used_vertices
+from .topology import HalfEdges, connected, face_pieces, half_edges, neighbors, used_vertices
 
 CRUMBS = 0.01
 """The share of the whole area that tiny pieces may make up together; beyond that they are the mesh."""
@@ -49,26 +50,27 @@ def clean(
 
     `positions` (V, 3), `faces` int (F, 3); faces with a position that is not a number are dropped. Vertices of equal
     float32 position are welded, those of open edges within `weld` times the size of the mesh too (size is the longest
-    side of its box). Pieces of less than `smallest` of the whole area are dropped, up to a hundredth of it together.
+    side of its box). Vertices and faces come in the order of space. Pieces of less than `smallest` of the whole area are dropped, up to a hundredth of it together.
     Holes of a perimeter below `hole` times the size are closed. `manifold` splits what touches itself. Raises
     EspalierError mesh_empty, mesh_invalid, and Cancelled.
     """
     faces = check_faces(positions, faces)
     step = _Steps(run, 8)
-    source = np.flatnonzero(np.isfinite(positions).all(axis=1)[faces].all(axis=1))
+    source = np.arange(len(faces))
+    finite = np.isfinite(positions).all(axis=1)
+    if not finite.all():
+        source = np.flatnonzero(finite[faces].all(axis=1))
+        faces = faces[source]
     if not len(source):
         raise EspalierError("mesh_empty")
-    faces = faces[source]
     step()
     # Faces without a finite position are gone; what no face uses must not disturb the welding.
     used, faces = used_vertices(faces, len(positions))
     positions = np.asarray(positions[used], np.float64)
-    representative, kind = equal_rows(float_bits(positions))
-    if len(representative) < len(positions):
-        positions, faces = positions[representative], kind[faces]
     size = float((positions.max(axis=0) - positions.min(axis=0)).max())
     if not (size > 0 and np.isfinite(size)):
         raise EspalierError("mesh_empty")
+    positions, faces, source = _welded(positions, faces, source)
     step()
     edges = half_edges(faces)
     if weld > 0 and (target := _weld_open_edges(positions, faces, edges, weld * size)) is not None:
@@ -76,7 +78,7 @@ def clean(
         edges = half_edges(faces)
     step()
     crosses = face_crosses(positions, faces)
-    kept = _sound_faces(faces, crosses, size)
+    kept = _sound_faces(faces, crosses, edges, size)
     if len(kept) < len(faces):
         faces, source, crosses = faces[kept], source[kept], crosses[kept]
         if not len(faces):
@@ -131,6 +133,16 @@ class _Steps:
             self._run.progress(self._done / self._count)
 
 
+def _welded(
+    positions: npt.NDArray[np.float64], faces: npt.NDArray[np.int64], source: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return vertices, one for each position, and faces, both in the order of space: what follows is twice as fast."""
+    representative, kind = equal_rows(float_bits(positions))
+    positions = positions[representative]
+    vertices, faces, order = order_in_space(positions, kind[faces])
+    return positions[vertices], faces, source[order]
+
+
 def _weld_open_edges(
     positions: npt.NDArray[np.float64], faces: npt.NDArray[np.int64], edges: HalfEdges, tolerance: float
 ) -> npt.NDArray[np.int64] | None:
@@ -156,11 +168,21 @@ def _weld_open_edges(
     return target
 
 
-def _sound_faces(faces: npt.NDArray[np.int64], crosses: npt.NDArray[np.float64], size: float) -> npt.NDArray[np.int64]:
+def _sound_faces(
+    faces: npt.NDArray[np.int64], crosses: npt.NDArray[np.float64], edges: HalfEdges, size: float
+) -> npt.NDArray[np.int64]:
     """Return the faces that have an area and are not another's duplicate, whichever way round."""
-    sound = np.flatnonzero(dot(crosses, crosses) > (1e-14 * size * size) ** 2)
-    ordered = np.sort(faces[sound], axis=1).astype(np.uint32)
-    return sound[np.sort(equal_rows(ordered)[0])]
+    sound = dot(crosses, crosses) > (1e-14 * size * size) ** 2
+    # Of two faces on the same vertices all three edges have the same two faces, or one has more than two.
+    beyond = neighbors(len(faces), edges)
+    own = np.arange(len(faces))
+    doubled = (beyond[:, 0] == beyond[:, 1]) & (beyond[:, 1] == beyond[:, 2]) & (beyond[:, 0] != own)
+    doubled[edges.order[np.repeat(edges.count > 2, edges.count)] // 3] = True
+    asked = np.flatnonzero(doubled & sound)
+    ordered = np.sort(faces[asked], axis=1).astype(np.uint32)
+    sound[asked] = False
+    sound[asked[equal_rows(ordered)[0]]] = True
+    return np.flatnonzero(sound)
 
 
 def _large_pieces(

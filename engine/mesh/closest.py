@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..errors import EspalierError
 from ..progress import Run
+from .morton import morton_order
 from .normals import corner_sums, cross, dot
 from .parallel import batches, for_each
 
@@ -40,20 +41,6 @@ class Hits:
 
     def __len__(self) -> int:
         return len(self.face)
-
-
-def morton_order(points: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the order, int64 (N,), in which `points` (N, 3) lie along a Morton curve of 1024 cells on a side."""
-    low = points.min(axis=0)
-    extent = float((points.max(axis=0) - low).max())
-    scale = 1023.0 / extent if extent > 0 else 0.0
-    code = np.zeros(len(points), dtype=np.uint32)
-    for axis in range(3):
-        cell = ((points[:, axis] - low[axis]) * scale).astype(np.uint32)
-        for shift, mask in ((16, 0x030000FF), (8, 0x0300F00F), (4, 0x030C30C3), (2, 0x09249249)):
-            cell = (cell | (cell << np.uint32(shift))) & np.uint32(mask)
-        code |= cell << np.uint32(axis)
-    return np.argsort(code, kind="stable")
 
 
 class Surface:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .normals import cross, dot, face_crosses, normalize
-from .topology import HalfEdges, connected, half_edges
+from .topology import HalfEdges, half_edges, linked
 
 APART = 1e-3
 """How far a vertex that was split is drawn into its own sheet, as a share of the way to its faces' centres."""
@@ -27,9 +27,7 @@ def split_nonmanifold(
     """
     edges = half_edges(faces)
     twins = np.concatenate([_opposite(edges), _fan_twins(positions, faces, edges)])
-    one, two = twins.T
-    # Of two half-edges in opposite directions, each one's start is the other's end.
-    fan = connected(3 * len(faces), np.concatenate([one, _next(one)]), np.concatenate([_next(two), two]))
+    fan = _fans(3 * len(faces), twins)
     old = np.zeros(int(fan.max(initial=-1)) + 1, np.int64)
     old[fan] = faces.ravel()
     order = np.argsort(old, kind="stable")
@@ -40,6 +38,15 @@ def split_nonmanifold(
     _draw_apart(points, split, np.bincount(old, minlength=len(positions))[old] > 1)
     points, split, source = _halve_doubled(points, split, twins)
     return points, split.astype(np.int32), source
+
+
+def _fans(count: int, twins: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the fan int64 (count,) that each corner is of: those that follow one another across `twins` (N, 2)."""
+    links = np.repeat(np.arange(count, dtype=np.int32)[:, None], 2, axis=1)
+    for one, two in (twins.T, twins.T[::-1]):
+        # Of two half-edges in opposite directions, each one's start is the other's end.
+        links[one, 0], links[_next(one), 1] = _next(two), two
+    return linked(links)
 
 
 def _next(half: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

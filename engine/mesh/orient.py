@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .normals import dot, face_crosses
-from .topology import HalfEdges, connected
+from .topology import HalfEdges, connected, face_pieces
 
 
 def flipped_faces(positions: npt.NDArray[Any], faces: npt.NDArray[Any], edges: HalfEdges) -> npt.NDArray[np.bool_]:
@@ -20,25 +20,15 @@ def flipped_faces(positions: npt.NDArray[Any], faces: npt.NDArray[Any], edges: H
     that is a cavity. An open piece keeps the side that most of its area has; one that cannot be oriented (a Moebius
     strip) is left as it is.
     """
-    count = len(faces)
-    pairs = edges.pairs()
-    face = pairs // 3
-    clash = (edges.ascending[pairs[:, 0]] == edges.ascending[pairs[:, 1]]).astype(np.int64)
-    first = np.concatenate([face[:, 0], face[:, 0] + count])
-    second = np.concatenate([face[:, 1] + clash * count, face[:, 1] + (1 - clash) * count])
-    label = connected(2 * count, first, second)
-    turned = label[:count] > label[count:]
-    orientable = label[:count] != label[count:]
-
-    _, piece = np.unique(np.minimum(label[:count], label[count:]), return_inverse=True)
-    piece = piece.ravel()
+    turned, orientable, piece = _sides(faces, edges)
     pieces = int(piece.max(initial=-1)) + 1
     crosses = face_crosses(positions, faces)
     sign = np.where(turned, -1.0, 1.0)
     area = np.sqrt(dot(crosses, crosses))
     kept = np.bincount(piece, sign * area, pieces)
-    center = np.asarray(positions[np.unique(faces)], np.float64).mean(axis=0) if count else np.zeros(3)
-    volume = np.bincount(piece, sign * dot(_middles(positions, faces) - center, crosses), pieces)
+    start = np.asarray(positions[faces[:, 0]], np.float64)
+    center = start.mean(axis=0) if len(faces) else np.zeros(3)
+    volume = np.bincount(piece, sign * dot(start - center, crosses), pieces)
     open_ = np.zeros(pieces, np.bool_)
     lonely = np.repeat(edges.count != 2, edges.count)
     open_[piece[edges.order[lonely] // 3]] = True
@@ -50,9 +40,23 @@ def flipped_faces(positions: npt.NDArray[Any], faces: npt.NDArray[Any], edges: H
     return np.where(orientable, turned ^ outward[piece], False)
 
 
-def _middles(positions: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    middles: npt.NDArray[Any] = (positions[faces[:, 0]] + positions[faces[:, 1]] + positions[faces[:, 2]]) / 3
-    return middles
+def _sides(
+    faces: npt.NDArray[Any], edges: HalfEdges
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Return which faces (F,) one side of their piece shows turned, which can be oriented, and the piece of each."""
+    count = len(faces)
+    pairs = edges.pairs()
+    clash = edges.ascending[pairs[:, 0]] == edges.ascending[pairs[:, 1]]
+    if not clash.any() and edges.count.max(initial=0) <= 2:
+        return np.zeros(count, np.bool_), np.ones(count, np.bool_), face_pieces(faces, edges)
+    face, other = pairs // 3, clash.astype(np.int64)
+    first = np.concatenate([face[:, 0], face[:, 0] + count])
+    second = np.concatenate([face[:, 1] + other * count, face[:, 1] + (1 - other) * count])
+    label = connected(2 * count, first, second)
+    turned = label[:count] > label[count:]
+    orientable = label[:count] != label[count:]
+    piece = np.unique(np.minimum(label[:count], label[count:]), return_inverse=True)[1]
+    return turned, orientable, piece.ravel()
 
 
 def _enclosed(

@@ -19,12 +19,16 @@ import numpy.typing as npt
 
 from ..errors import EspalierError
 from ..progress import Run, Stage
+from .aside import Aside
 from .bake import CHANNELS, Source, Target, bake
 from .baked_material import Format, material_of
 from .charts import ChartOptions
-from .clean import clean
+from .clean import check_faces, clean
 from .closest import Surface
 from .model import Material, Mesh
+from .morton import order_in_space
+from .normals import vertex_normals
+from .relay import Ahead
 from .remesh import remesh
 from .sample import Appearance, MaterialAppearance
 from .shading import shade
@@ -112,46 +116,71 @@ def lods(
     options = options or Options()
     if not targets or any(one <= two for one, two in pairwise(targets)):
         raise ValueError(f"the targets {list(targets)} do not fall")
-    with _stage(run, "clean"):
-        cleaned = clean(mesh.positions, mesh.faces, manifold=not options.remesh, orient=not options.remesh, run=run)
-        shape = _Shape(cleaned.positions, cleaned.faces)
-    if options.remesh:
-        with _stage(run, "remesh"):
-            shape = _Shape(
-                *remesh(
-                    shape.positions,
-                    shape.faces,
-                    options.resolution,
-                    options.remesh_band,
-                    options.remesh_project,
-                    drop_hidden=options.drop_inner_shells,
-                    run=run,
+    with Aside(simplify, unwrap) as aside:
+        with _stage(run, "clean"):
+            mesh = _in_space(mesh)
+            # Remeshing needs neither, and simplifying takes apart what touches itself when it is done.
+            manifold = not options.remesh and targets[0] >= len(mesh.faces)
+            cleaned = clean(mesh.positions, mesh.faces, manifold=manifold, orient=not options.remesh, run=run)
+            shape = _Shape(cleaned.positions, cleaned.faces)
+        if options.remesh:
+            with _stage(run, "remesh"):
+                shape = _Shape(
+                    *remesh(
+                        shape.positions,
+                        shape.faces,
+                        options.resolution,
+                        options.remesh_band,
+                        options.remesh_project,
+                        drop_hidden=options.drop_inner_shells,
+                        run=run,
+                    )
                 )
-            )
-    remeshed = len(shape.faces)
-    shapes: list[_Shape] = []
-    with _stage(run, "simplify"):
-        for index, target in enumerate(targets):
-            shape = _Shape(*simplify(shape.positions, shape.faces, target, run=_part(run, index, len(targets))))
-            shapes.append(_Shape(unfold(shape.positions, shape.faces)[0], shape.faces))
-    gc.collect()
-    unwrapped = []
-    with _stage(run, "unwrap"):
-        for index, one in enumerate(shapes):
-            part = _part(run, index, len(shapes))
-            unwrapped.append(unwrap(one.positions, one.faces, options.charts, options.texture_size, GUTTER, part))
-    with _stage(run, "bake"):
-        look = appearance or MaterialAppearance(material, mesh.positions, mesh.faces, mesh.uvs)
-        source = Source(mesh.positions, mesh.faces, look, mesh.uvs, _usable(mesh.normals))
-        surface = Surface(mesh.positions, mesh.faces, run=run)
-        baker = _Baker(material, source, surface, options)
-        levels = []
-        for index, (target, one, flat) in enumerate(zip(targets, shapes, unwrapped, strict=True)):
-            level = baker.bake(one, flat, target, _part(run, index, len(shapes)))
-            if options.remesh:
-                level.facts["remeshed_faces"] = remeshed
-            levels.append(level)
-    return levels
+        remeshed = len(shape.faces)
+        with Ahead(lambda ahead: _analyzed(mesh, material, appearance, ahead)) as analysis:
+            shapes: list[_Shape] = []
+            with _stage(run, "simplify"):
+                for index, target in enumerate(targets):
+                    part = _part(run, index, len(targets))
+                    shape = _Shape(*aside.call(simplify, shape.positions, shape.faces, target, run=part))
+                    shapes.append(_Shape(unfold(shape.positions, shape.faces)[0], shape.faces))
+            gc.collect()
+            unwrapped = []
+            with _stage(run, "unwrap"):
+                for index, one in enumerate(shapes):
+                    part = _part(run, index, len(shapes))
+                    how = (options.charts, options.texture_size, GUTTER)
+                    unwrapped.append(aside.call(unwrap, one.positions, one.faces, *how, run=part))
+            with _stage(run, "bake"):
+                baker = _Baker(material, *analysis.result(run), options)
+                levels = []
+                for index, (target, one, flat) in enumerate(zip(targets, shapes, unwrapped, strict=True)):
+                    level = baker.bake(one, flat, target, _part(run, index, len(shapes)))
+                    if options.remesh:
+                        level.facts["remeshed_faces"] = remeshed
+                    levels.append(level)
+        return levels
+
+
+def _analyzed(mesh: Mesh, material: Material, appearance: Appearance | None, run: Run) -> tuple[Source, Surface]:
+    """Return what baking wants to know of the source."""
+    look = appearance or MaterialAppearance(material, mesh.positions, mesh.faces, mesh.uvs)
+    surface = Surface(mesh.positions, mesh.faces, run=run)
+    run.check()
+    normals = _usable(mesh.normals)
+    if normals is None:
+        normals = vertex_normals(mesh.positions, mesh.faces)
+    return Source(mesh.positions, mesh.faces, look, mesh.uvs, normals), surface
+
+
+def _in_space(mesh: Mesh) -> Mesh:
+    """Return `mesh` with its vertices and faces in the order of space, which all that follows profits from."""
+    check_faces(mesh.positions, mesh.faces)
+    if not np.isfinite(mesh.positions).all():
+        return mesh
+    vertices, faces, _ = order_in_space(mesh.positions, mesh.faces)
+    normals, uvs = (None if values is None else values[vertices] for values in (mesh.normals, mesh.uvs))
+    return Mesh(mesh.positions[vertices], faces.astype(np.uint32), normals, uvs)
 
 
 @dataclass(slots=True, eq=False)

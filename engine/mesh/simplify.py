@@ -17,8 +17,8 @@ import numpy.typing as npt
 from ..errors import EspalierError
 from ..progress import Run
 from .clean import check_faces
-from .closest import morton_order
 from .manifold import split_nonmanifold
+from .morton import morton_order
 from .rows import equal_rows, float_bits
 from .topology import used_vertices
 

@@ -34,18 +34,36 @@ class HalfEdges:
 
 def half_edges(faces: Ints) -> HalfEdges:
     """Return the half-edges of `faces` int (F, 3)."""
-    start = faces.ravel().astype(np.int64)
-    end = np.roll(faces, -1, axis=1).ravel().astype(np.int64)
-    span = int(faces.max(initial=0)) + 1
-    key = np.minimum(start, end) * span + np.maximum(start, end)
-    if span * span * len(key) < 2**63:  # sorting packed pairs of key and index is twice as fast as an argsort
-        packed = np.sort(key * len(key) + np.arange(len(key)))
-        sorted_key, order = packed // max(len(key), 1), packed % max(len(key), 1)
+    start = np.ascontiguousarray(faces).reshape(-1)
+    end = np.ascontiguousarray(np.roll(faces, -1, axis=1)).reshape(-1)
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    count = len(start)
+    vertex_bits, index_bits = int(faces.max(initial=0)).bit_length(), count.bit_length()
+    if 2 * vertex_bits + index_bits <= 63:  # sorting packed pairs of key and index is twice as fast as an argsort
+        key = low.astype(np.int64)
+        for shift, part in ((vertex_bits, high), (index_bits, np.arange(count))):
+            key <<= shift
+            key |= part
+        key.sort()
+        order = key & ((1 << index_bits) - 1)
+        key >>= index_bits
     else:
+        key = low.astype(np.int64) * (int(faces.max(initial=0)) + 1) + high
         order = np.argsort(key, kind="stable")
-        sorted_key = key[order]
-    first = np.flatnonzero(np.append(True, sorted_key[1:] != sorted_key[:-1])) if len(key) else np.zeros(0, np.int64)
-    return HalfEdges(order, first, np.diff(np.append(first, len(key))), start < end)
+        key = key[order]
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if count else np.zeros(0, np.int64)
+    return HalfEdges(order, first, np.diff(np.append(first, count)), start < end)
+
+
+def neighbors(count: int, edges: HalfEdges) -> npt.NDArray[np.int32]:
+    """Return the face int32 (F, 3) beyond the edge after each corner of `count` faces.
+
+    It is the face itself where the edge does not have exactly two faces.
+    """
+    beyond = np.repeat(np.arange(count, dtype=np.int32), 3)
+    one, two = edges.pairs().T
+    beyond[one], beyond[two] = two // 3, one // 3
+    return beyond.reshape(-1, 3)
 
 
 def connected(count: int, first: Ints, second: Ints) -> npt.NDArray[np.int64]:
@@ -55,10 +73,23 @@ def connected(count: int, first: Ints, second: Ints) -> npt.NDArray[np.int64]:
     return np.asarray(label, np.int64)
 
 
+def linked(links: Ints) -> npt.NDArray[np.int64]:
+    """Return the piece int64 (N,) of each node; row n of `links` int (N, K) are those it is joined with, and they it."""
+    count, width = links.shape
+    rows = np.arange(0, links.size + 1, width, dtype=np.int32)
+    matrix = sparse.csr_matrix((np.ones(links.size, np.int8), links.ravel(), rows), shape=(count, count))
+    # The matrix is symmetric: its strongly connected components are those sought, and need no transposed copy.
+    _, label = sparse.csgraph.connected_components(matrix, directed=True, connection="strong")
+    return np.asarray(label, np.int64)
+
+
 def face_pieces(faces: Ints, edges: HalfEdges) -> npt.NDArray[np.int64]:
     """Return the piece int64 (F,) of each face; faces that share an edge are of one piece."""
-    leader = np.repeat(edges.order[edges.start] // 3, edges.count)
-    return connected(len(faces), leader, edges.order // 3)
+    count = len(faces)
+    if edges.count.max(initial=0) > 2:
+        leader = np.repeat(edges.order[edges.start] // 3, edges.count)
+        return connected(count, leader, edges.order // 3)
+    return linked(neighbors(count, edges))
 
 
 def used_vertices(faces: Ints, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

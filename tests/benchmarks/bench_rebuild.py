@@ -2,13 +2,15 @@
 """Rebuilding against Blender's own Decimate, Smart UV Project and Cycles bake, doing the same work in one process.
 
 A bumpy sphere of 1,310,720 faces becomes 200,000 with textures of 2048 pixels, remesh off; run it with other figures as
-`python -m tests.benchmarks.bench_rebuild SUBDIVISIONS FACES TEXTURE`. How alike source and result are is measured at
-100,000 places of the surface.
+`python -m tests.benchmarks.bench_rebuild ROUNDS SUBDIVISIONS FACES TEXTURE`. Both make textures of base color, roughness,
+metallic and normals from a source with textures of the first three; times are medians, taken in turn. How alike source
+and result are is measured at 100,000 places of the surface.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import time
 from typing import Any
@@ -64,16 +66,18 @@ def blenders_way(source: Any, faces: int, texture: int) -> dict[str, float]:
     high.select_set(True)
     scene.render.engine = "CYCLES"
     scene.cycles.samples = 1
-    for kind in ("DIFFUSE", "NORMAL"):
+    for kind in ("DIFFUSE", "ROUGHNESS", "EMIT", "NORMAL"):  # the source's material emits its metallic
         node.image = bpy.data.images.new(kind, texture, texture)
         bpy.ops.object.bake(
             type=kind, pass_filter={"COLOR"}, use_selected_to_active=True, cage_extrusion=0.01, max_ray_distance=0.03
         )
     seconds["bake"] = time.perf_counter() - start
+    for item in (high, low):
+        bpy.data.objects.remove(item)
     return seconds
 
 
-def main(subdivisions: int = 8, faces: int = 200_000, texture: int = 2048) -> None:
+def main(rounds: int = 5, subdivisions: int = 8, faces: int = 200_000, texture: int = 2048) -> None:
     """Print the measurements as a line of JSON."""
     module = extension.module
     glb, rebuild = module("engine.mesh.glb"), module("engine.mesh.rebuild")
@@ -84,22 +88,25 @@ def main(subdivisions: int = 8, faces: int = 200_000, texture: int = 2048) -> No
     pixels = painted(positions, triangles, uvs, texture)
     split, corners, split_uvs = split_at_seams(positions, triangles, uvs)
     mesh = glb.Mesh(split, corners.astype(np.uint32), None, split_uvs.astype(np.float32))
-    material = glb.Material(base_color=module("engine.mesh.baked_material").encode(pixels, "png"))
-
-    run = progress.Run(rebuild.STAGES, lambda told: None)
-    start, used = time.perf_counter(), time.process_time()
-    options = rebuild.Options(remesh=False, texture_size=texture, normal_map="on")
-    level = rebuild.rebuild(mesh, material, faces, options, run=run)
-    ours, ours_cpu = time.perf_counter() - start, time.process_time() - used
-    print("ours", {name: round(value, 2) for name, value in run.timings.items()}, file=sys.stderr)
+    surface_pixels = np.dstack([np.full_like(pixels[..., 0], 255), pixels[..., 1], pixels[..., 2]])
+    encode = module("engine.mesh.baked_material").encode
+    material = glb.Material(base_color=encode(pixels, "png"), metallic_roughness=encode(surface_pixels, "png"))
 
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     source = make_mesh(positions, triangles, np.stack([uvs[..., 0], 1 - uvs[..., 1]], axis=-1))
-    source.materials.append(material_of({"base_color": pixels}))
-    start, used = time.perf_counter(), time.process_time()
-    peers = blenders_way(source, faces, texture)
-    peer, peer_cpu = time.perf_counter() - start, time.process_time() - used
-    print("Blender", {name: round(value, 2) for name, value in peers.items()}, file=sys.stderr)
+    source.materials.append(material_of({"base_color": pixels, "metallic_roughness": surface_pixels}))
+    options = rebuild.Options(remesh=False, texture_size=texture, normal_map="on")
+    ours_s, peers_s = [], []
+    for turn in range(rounds):
+        run = progress.Run(rebuild.STAGES, lambda told: None)
+        start = time.perf_counter()
+        level = rebuild.rebuild(mesh, material, faces, options, run=run)
+        ours_s.append(time.perf_counter() - start)
+        peers = blenders_way(source, faces, texture)
+        peers_s.append(sum(peers.values()))
+        for name, parts in (("ours", run.timings), ("Blender", peers)):
+            print(f"round {turn + 1}: {name}", {part: round(s, 2) for part, s in parts.items()}, file=sys.stderr)
+    ours, peer = statistics.median(ours_s), statistics.median(peers_s)
 
     points = surface_points(positions, triangles, 100_000)[0]
 
@@ -117,11 +124,11 @@ def main(subdivisions: int = 8, faces: int = 200_000, texture: int = 2048) -> No
     report = {
         "rebuild_s": {
             "value": round(ours, 2), "unit": "s", "peer": None, "ratio": None,
-            "bar": SECONDS_BAR, "ok": min(ours, ours_cpu) <= SECONDS_BAR,
+            "bar": SECONDS_BAR, "ok": ours <= SECONDS_BAR,
         },
         "rebuild_ratio": {
             "value": round(ours, 2), "unit": "s", "peer": f"{peer:.1f} s, Blender's own", "ratio": round(ratio, 2),
-            "bar": RATIO_BAR, "ok": bool(max(ratio, peer_cpu / ours_cpu) >= RATIO_BAR),
+            "bar": RATIO_BAR, "ok": ratio >= RATIO_BAR,
         },
         "rebuild_psnr_db": {
             "value": round(alike, 2), "unit": "dB", "peer": None, "ratio": None,

@@ -53,7 +53,10 @@ def image_node(tree: Any, pixels: np.ndarray, color_space: str, folder: Path) ->
 
 
 def material_of(images: dict[str, np.ndarray]) -> Any:
-    """Return a material with the baked `base_color` and, where there is one, `normal`."""
+    """Return a material with the baked `base_color` and, where there are any, `normal` and `metallic_roughness`.
+
+    With the last it emits its metallic, which Cycles can bake no other way.
+    """
     material = bpy.data.materials.new("Baked")
     material.use_nodes = True
     tree = material.node_tree
@@ -62,6 +65,14 @@ def material_of(images: dict[str, np.ndarray]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         color = image_node(tree, images["base_color"], "sRGB", Path(folder))
         tree.links.new(color.outputs["Color"], shader.inputs["Base Color"])
+        if "metallic_roughness" in images:
+            both = image_node(tree, images["metallic_roughness"], "Non-Color", Path(folder))
+            channels = tree.nodes.new("ShaderNodeSeparateColor")
+            tree.links.new(both.outputs["Color"], channels.inputs["Color"])
+            tree.links.new(channels.outputs["Green"], shader.inputs["Roughness"])
+            tree.links.new(channels.outputs["Blue"], shader.inputs["Metallic"])
+            tree.links.new(channels.outputs["Blue"], shader.inputs["Emission Color"])
+            shader.inputs["Emission Strength"].default_value = 1.0
         if "normal" in images:
             relief = image_node(tree, images["normal"], "Non-Color", Path(folder))
             node = tree.nodes.new("ShaderNodeNormalMap")
