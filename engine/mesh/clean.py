@@ -50,9 +50,9 @@ def clean(
 
     `positions` (V, 3), `faces` int (F, 3); faces with a position that is not a number are dropped. Vertices of equal
     float32 position are welded, those of open edges within `weld` times the size of the mesh too (size is the longest
-    side of its box). Vertices and faces come in the order of space. Pieces of less than `smallest` of the whole area are dropped, up to a hundredth of it together.
-    Holes of a perimeter below `hole` times the size are closed. `manifold` splits what touches itself. Raises
-    EspalierError mesh_empty, mesh_invalid, and Cancelled.
+    side of its box). Vertices and faces come in the order of space. Pieces of less than `smallest` of the whole area
+    are dropped, up to a hundredth of it together. Holes of a perimeter below `hole` times the size are closed.
+    `manifold` splits what touches itself. Raises EspalierError mesh_empty, mesh_invalid, and Cancelled.
     """
     faces = check_faces(positions, faces)
     step = _Steps(run, 8)

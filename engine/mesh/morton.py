@@ -13,9 +13,15 @@ _SPREAD = ((16, 0x030000FF), (8, 0x0300F00F), (4, 0x030C30C3), (2, 0x09249249))
 
 
 def morton_order(points: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the order, int64 (N,), in which `points` (N, 3) lie along a Morton curve of 1024 cells on a side."""
-    if not len(points):
-        return np.zeros(0, np.int64)
+    """Return the order, int64 (N,), in which `points` (N, 3) lie along a Morton curve of 1024 cells on a side.
+
+    Those that are not finite come first.
+    """
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.any():
+        return np.arange(len(points))
+    if not finite.all():
+        points = np.where(finite[:, None], points, points[finite].min(axis=0))
     low = points.min(axis=0)
     extent = float((points.max(axis=0) - low).max())
     scale = _CELLS / extent if extent > 0 else 0.0

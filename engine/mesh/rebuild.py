@@ -176,8 +176,6 @@ def _analyzed(mesh: Mesh, material: Material, appearance: Appearance | None, run
 def _in_space(mesh: Mesh) -> Mesh:
     """Return `mesh` with its vertices and faces in the order of space, which all that follows profits from."""
     check_faces(mesh.positions, mesh.faces)
-    if not np.isfinite(mesh.positions).all():
-        return mesh
     vertices, faces, _ = order_in_space(mesh.positions, mesh.faces)
     normals, uvs = (None if values is None else values[vertices] for values in (mesh.normals, mesh.uvs))
     return Mesh(mesh.positions[vertices], faces.astype(np.uint32), normals, uvs)

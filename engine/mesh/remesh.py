@@ -19,6 +19,7 @@ from ..progress import Run
 from .closest import Surface
 from .dual_contour import Cells, Quads, crossed_cells, crossing, dual_quads, dual_vertices, fans, twin_vertices
 from .field import Field, measure
+from .morton import order_in_space
 from .project import project_back, split_quads
 from .shells import components, cut_short, visible
 from .voxels import HALF_DIAGONAL, Band, Grid, brick_keys, narrow_band
@@ -64,7 +65,8 @@ def remesh(
     Raises EspalierError mesh_empty, mesh_invalid, and Cancelled.
     """
     if surface is None:
-        surface = Surface(positions, faces, run=run)
+        vertices, faces, _ = order_in_space(positions, faces)
+        surface = Surface(positions[vertices], faces, run=run)
     low, high = _box(surface)
     size = float((high - low).max()) / resolution if voxel is None else float(voxel)
     if not (size > 0 and np.isfinite(size)) or (high - low).max() / size > MOST_VOXELS:

@@ -18,7 +18,7 @@ from ..errors import EspalierError
 from ..progress import Run
 from .clean import check_faces
 from .manifold import split_nonmanifold
-from .morton import morton_order
+from .morton import morton_order, order_in_space
 from .rows import equal_rows, float_bits
 from .topology import used_vertices
 
@@ -64,6 +64,8 @@ def simplify(
     faces = faces[_distinct(faces)].astype(np.int32)
     if not len(faces):
         raise EspalierError("mesh_empty")
+    order, faces, _ = order_in_space(points, faces)  # the libraries are twice as fast on it
+    points, faces = points[order], faces.astype(np.int32)
     middle, size = points.mean(axis=0), float((points.max(axis=0) - points.min(axis=0)).max()) or 1.0
     before = len(faces)
     points, faces = _thin_blocks((points - middle) / size, faces, max(target, 4), run)

@@ -74,7 +74,7 @@ def connected(count: int, first: Ints, second: Ints) -> npt.NDArray[np.int64]:
 
 
 def linked(links: Ints) -> npt.NDArray[np.int64]:
-    """Return the piece int64 (N,) of each node; row n of `links` int (N, K) are those it is joined with, and they it."""
+    """Return the piece int64 (N,) of each node; row n of `links` int (N, K) are those it is joined with, and back."""
     count, width = links.shape
     rows = np.arange(0, links.size + 1, width, dtype=np.int32)
     matrix = sparse.csr_matrix((np.ones(links.size, np.int8), links.ravel(), rows), shape=(count, count))

@@ -2,9 +2,9 @@
 """Rebuilding against Blender's own Decimate, Smart UV Project and Cycles bake, doing the same work in one process.
 
 A bumpy sphere of 1,310,720 faces becomes 200,000 with textures of 2048 pixels, remesh off; run it with other figures as
-`python -m tests.benchmarks.bench_rebuild ROUNDS SUBDIVISIONS FACES TEXTURE`. Both make textures of base color, roughness,
-metallic and normals from a source with textures of the first three; times are medians, taken in turn. How alike source
-and result are is measured at 100,000 places of the surface.
+`python -m tests.benchmarks.bench_rebuild ROUNDS SUBDIVISIONS FACES TEXTURE`. Both make textures of base color,
+roughness, metallic and normals from a source with textures of the first three; times are medians, taken in turn. How
+alike source and result are is measured at 100,000 places of the surface.
 """
 
 from __future__ import annotations
