@@ -184,6 +184,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The {engine} engine ran out of memory.",
         "Lower the resolution or the texture size, or close other programs.",
     ),
+    "rebuild_impossible": (
+        FAILURE,
+        "Rebuilding needs libigl, which nobody builds for Macs with an Intel processor.",
+        "Rebuild the asset on another computer, or use Blender's Decimate modifier on it.",
+    ),
     "module_missing": (
         FAILURE,
         "The Python module {module} that the {engine} engine needs is missing.",

@@ -8,7 +8,7 @@ schema are all generated from `PARAMETERS`; a parameter is written down nowhere 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 Kind = Literal["image", "enum", "integer", "number", "boolean"]
@@ -233,8 +233,15 @@ REBUILD_PARAMETERS: Final[tuple[Parameter, ...]] = (
 )  # fmt: skip
 """What only a rebuild has."""
 
+FACES_LEAST: Final = 100
+"""A rebuild goes down to fewer faces than a generation may ask for."""
+
 REBUILD_SETTINGS: Final[tuple[Parameter, ...]] = (
-    *(p for p in PARAMETERS if p.name in REBUILD_NAMES),
+    *(
+        replace(p, minimum=FACES_LEAST) if p.name == "decimation_target" else p
+        for p in PARAMETERS
+        if p.name in REBUILD_NAMES
+    ),
     *REBUILD_PARAMETERS,
 )
 """All parameters of a rebuild."""

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from .errors import EspalierError
 from .parameters import (
     ENGINES,
+    FACES_LEAST,
     INTERVALS,
     PIPELINE_OF_RESOLUTION,
     REBUILD_SETTINGS,
@@ -200,7 +201,7 @@ class GenerationRequest:
 REBUILD = "rebuild"
 """The engine of every `RebuildRequest`, and the `kind` in its JSON; JSON without a kind is a generation."""
 LODS_MOST = 8
-LOD_LEAST, LOD_MOST = 100, 1_000_000
+LOD_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +297,8 @@ def _levels(given: Sequence[object]) -> tuple[int, ...]:
     levels = []
     for value in given:
         whole = isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip().isdecimal()
-        if not whole or not LOD_LEAST <= int(str(value)) <= LOD_MOST:
-            raise EspalierError("lods_invalid", value=value, minimum=LOD_LEAST, maximum=LOD_MOST)
+        if not whole or not FACES_LEAST <= int(str(value)) <= LOD_MOST:
+            raise EspalierError("lods_invalid", value=value, minimum=FACES_LEAST, maximum=LOD_MOST)
         levels.append(int(str(value)))
     if len(levels) > LODS_MOST:
         raise EspalierError("lods_many", count=len(levels), most=LODS_MOST)

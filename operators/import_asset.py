@@ -66,5 +66,7 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
         if isinstance(job.request, RebuildRequest) and job.request.lods:
             made = place_levels(context, job, len(job.request.lods), target, before)
             return f"{made.name}: {len(made.objects)} levels"
-        exchange_mesh(context, job, target, before)
+        lost = exchange_mesh(context, job, target, before)
+        if lost:
+            self.report({"WARNING"}, f"The {' and '.join(lost)} did not fit the new mesh. Undo brings them back")
         return self._tell(target)

@@ -17,6 +17,7 @@ from ...engine.jobs.job import Job, State
 from ...engine.mesh.layout import level_folder
 from .. import session
 from ..scene.asset import discard_asset, place_asset
+from ..scene.exchange import place_levels
 from ..scene.preview import render_preview
 from ..scene.save import save_blend
 from .arguments import Item, Options
@@ -89,17 +90,23 @@ def _deliver(job: Job, item: Item, report: Report) -> None:
         scene = bpy.context.scene
         with timed("place", "Placing it in the scene"):
             placed = place_asset(bpy.context, job, scene, scene.collection, (0.0, 0.0, 0.0))
+        levels: list[bpy.types.Object] = []
         try:
             if item.blend is not None:
                 with timed("save", "Saving the .blend"):
-                    save_blend(item.blend, placed)
+                    if item.levels:
+                        collection = place_levels(bpy.context, job, 1 + len(item.levels), placed, job.folder)
+                        levels = list(collection.objects)
+                        bpy.data.collections.remove(collection)
+                    save_blend(item.blend, *(levels or [placed]))
                 files["blend"] = item.blend
             if item.preview is not None:
                 with timed("preview", "Rendering the preview"):
                     render_preview(placed, item.preview)
                 files["preview"] = item.preview
         finally:
-            discard_asset(placed)
+            for made in (placed, *levels):
+                discard_asset(made)
     session.session.open_queue().mark_imported(job.id)
     report.done(job, files, seconds)
 

@@ -23,8 +23,10 @@ STILL = 1e-4
 """How far, in sizes of the mesh, each of them may be off for the mesh to count as moved and not edited."""
 
 
-def exchange_mesh(context: bpy.types.Context, job: Job, target: bpy.types.Object, before: Path) -> None:
+def exchange_mesh(context: bpy.types.Context, job: Job, target: bpy.types.Object, before: Path) -> list[str]:
     """Give `target` the mesh that `job` made; its transform, modifiers, slots, parents and animation stay.
+
+    Returns what the old mesh carried, vertex by vertex, that the new one cannot have.
 
     `before` is the result folder of the mesh that `target` has now: where the artist has moved that mesh within the
     object, by applying a scale or setting an origin, the new one is moved alike. Slot 0 gets the new material unless
@@ -40,7 +42,7 @@ def exchange_mesh(context: bpy.types.Context, job: Job, target: bpy.types.Object
     except Exception:
         discard_asset(created)
         raise
-    name = old.name
+    name, lost = old.name, _bound_to_vertices(target, old)
     target.data = new
     write_properties(target, properties_of(job))
     created.data = old  # with which it takes leave, if the old mesh is nobody else's
@@ -49,6 +51,17 @@ def exchange_mesh(context: bpy.types.Context, job: Job, target: bpy.types.Object
         new.name = name
     else:
         bpy.data.objects.remove(created)
+    return lost
+
+
+def _bound_to_vertices(target: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
+    """Return what the artist has added to `mesh` that is of its vertices."""
+    found = {
+        "shape keys": mesh.shape_keys is not None,
+        "vertex weights": any(vertex.groups for vertex in mesh.vertices) if target.vertex_groups else False,
+        "color attributes": bool(mesh.color_attributes),
+    }
+    return [name for name, is_there in found.items() if is_there]
 
 
 def place_levels(
@@ -79,6 +92,7 @@ def place_levels(
         item.matrix_world = target.matrix_world
         write_properties(item, {**properties_of(job), "level": level})
         item.hide_set(level > 0)
+        item.hide_render = level > 0
     return collection
 
 

@@ -18,8 +18,8 @@ from .world import build_world
 def save_blend(path: Path, *assets: bpy.types.Object) -> None:
     """Write `assets` and all that they use, and nothing else of the open file, as the compressed .blend `path`.
 
-    The file opens with a scene of its own in which they stand as they do now, the first one active. The open file
-    stays as it is. The file appears whole or not at all.
+    The file opens with a scene of its own in which they stand as they do now, the first one active, and those that no
+    render shows hidden. The open file stays as it is. The file appears whole or not at all.
 
     Raises EspalierError `disk_full` or `output_unwritable`.
     """
@@ -45,6 +45,7 @@ def _stage(assets: tuple[bpy.types.Object, ...]) -> Iterator[bpy.types.Scene]:
         view_layer = scene.view_layers[0]
         for asset in assets:
             asset.select_set(True, view_layer=view_layer)
+            asset.hide_set(asset.hide_render, view_layer=view_layer)
         view_layer.objects.active = assets[0]
         yield scene
     finally:
