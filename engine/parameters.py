@@ -55,7 +55,7 @@ class Parameter:
     """One generation parameter.
 
     `ignored_by` maps the name of each engine that does not honour it to the reason, which completes the sentence
-    "The ... engine ignores it: ...".
+    "The ... engine ignores it: ...". `choice_labels` are what is shown for choices that are not shown as they are.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    choice_labels: Mapping[str, str] = field(default_factory=dict)
     ignored_by: Mapping[str, str] = field(default_factory=dict)
 
     def honoured_by(self, engine: str) -> bool:
@@ -129,6 +130,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "pipeline_type", "enum", "advanced", "Pipeline",
         "Which chain of models makes the asset; it follows the resolution",
         "1024_cascade", choices=("512", "1024_cascade", "1536_cascade"),
+        choice_labels={"1024_cascade": "1024 Cascade", "1536_cascade": "1536 Cascade"},
         ignored_by={"draft": "it has one way of making an asset"},
     ),
     Parameter(
@@ -197,7 +199,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter(
         "response_format", "enum", "advanced", "Response Format",
         "How a server hands over the asset: as an address to download from, or inside its answer",
-        "url", choices=("url", "b64_json"),
+        "url", choices=("url", "b64_json"), choice_labels={"url": "Address", "b64_json": "Inside the Answer"},
         ignored_by={"draft": "it runs on this machine", "trellis2": "it runs on this machine"},
     ),
     Parameter(
@@ -218,7 +220,7 @@ REBUILD_PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter(
         "normal_map", "enum", "mesh", "Normal Map",
         "Keep the source's relief in a normal map: auto does where less than half of its faces are left",
-        "auto", choices=("auto", "on", "off"),
+        "auto", choices=("auto", "on", "off"), choice_labels={"auto": "Auto", "on": "On", "off": "Off"},
     ),
     Parameter(
         "drop_inner_shells", "boolean", "mesh", "Drop Inner Shells",
@@ -228,7 +230,7 @@ REBUILD_PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter(
         "texture_format", "enum", "mesh", "Texture Format",
         "PNG keeps every pixel and is read everywhere; WebP is several times smaller",
-        "png", choices=("png", "webp"),
+        "png", choices=("png", "webp"), choice_labels={"png": "PNG", "webp": "WebP"},
     ),
 )  # fmt: skip
 """What only a rebuild has."""

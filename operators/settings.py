@@ -48,7 +48,9 @@ def property_of(parameter: Parameter, update: Callable[[Any, Any], None] | None 
     if parameter.kind == "boolean":
         return bpy.props.BoolProperty(**common)
     if parameter.kind == "enum":
-        return bpy.props.EnumProperty(items=[(choice, choice, "") for choice in parameter.choices], **common)
+        labels = parameter.choice_labels
+        items = [(choice, labels.get(choice, choice), "") for choice in parameter.choices]
+        return bpy.props.EnumProperty(items=items, **common)
     if parameter.kind == "integer":
         return bpy.props.IntProperty(min=int(parameter.minimum), max=int(parameter.maximum), **common)
     factor = (parameter.minimum, parameter.maximum) == (0.0, 1.0)

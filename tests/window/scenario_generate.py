@@ -11,25 +11,8 @@ import bpy
 import driver
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-STEP = 14
 BELOW = 37
 """From the middle of Generate to that of the first sub-panel's header."""
-
-
-def find(operator):
-    """Move the mouse down the sidebar until it is over the button of `operator`; return where that is.
-
-    Ctrl C over a button copies the Python command behind it: that tells which button the mouse is over.
-    """
-    sidebar = driver.region("VIEW_3D", "UI")
-    x = sidebar.x + sidebar.width // 2 - 20
-    for y in range(sidebar.y + sidebar.height - 2 * STEP, sidebar.y, -STEP):
-        bpy.context.window_manager.clipboard = ""
-        yield from driver.move(x, y)
-        yield from driver.key("C", ctrl=True)
-        if bpy.context.window_manager.clipboard.startswith(f"bpy.ops.{operator}("):
-            return x, y
-    driver.check(False, f"the mouse finds {operator} in the sidebar")
 
 
 def made():
@@ -49,7 +32,7 @@ def scenario():
     yield from driver.screenshot("2-image")
     before = set(bpy.data.objects.keys())
 
-    x, y = yield from find("espalier.generate")
+    x, y = yield from driver.find("espalier.generate")
     yield from driver.click(x - 60, y - BELOW)
     yield from driver.wait(0.5)
     yield from driver.move(x + 40, y - 2 * BELOW)
@@ -92,7 +75,7 @@ def scenario():
     settings.image = missing
     driver.area().tag_redraw()
     yield from driver.wait(1)
-    yield from driver.click(*(yield from find("espalier.generate")))
+    yield from driver.click(*(yield from driver.find("espalier.generate")))
     yield from driver.until(lambda: session.session.error is not None, "a missing image is told")
     yield from driver.wait(1)
     yield from driver.screenshot("7-error")
