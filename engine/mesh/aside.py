@@ -44,7 +44,9 @@ class Aside:
 
     def __init__(self, *functions: Callable[..., Any]) -> None:
         paths = [str(_ROOT), *(path for path in sys.path if path)]
-        hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+        hidden: dict[str, Any] = {}
+        if sys.platform == "win32":
+            hidden["creationflags"] = subprocess.CREATE_NO_WINDOW
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
             [sys.executable, "-I", "-c", _BOOTSTRAP, *paths], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **hidden
         )

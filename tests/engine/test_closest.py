@@ -8,7 +8,8 @@ import pytest
 
 from engine.errors import EspalierError
 from engine.mesh import closest
-from engine.mesh.closest import Surface, morton_order
+from engine.mesh.closest import Surface
+from engine.mesh.morton import morton_order
 from engine.progress import Cancelled, Run
 from tests.support.shapes import bumpy_sphere
 
