@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .closest import Surface, morton_order
+from .closest import Surface
+from .morton import morton_order
 
 if TYPE_CHECKING:
     from ..progress import Run
