@@ -44,11 +44,14 @@ class Aside:
 
     def __init__(self, *functions: Callable[..., Any]) -> None:
         paths = [str(_ROOT), *(path for path in sys.path if path)]
-        hidden: dict[str, Any] = {}
+        flags = 0
         if sys.platform == "win32":
-            hidden["creationflags"] = subprocess.CREATE_NO_WINDOW
+            flags = subprocess.CREATE_NO_WINDOW
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-I", "-c", _BOOTSTRAP, *paths], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **hidden
+            [sys.executable, "-I", "-c", _BOOTSTRAP, *paths],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            creationflags=flags,
         )
         assert self._process.stdin is not None
         self._process.stdin.write(" ".join(map(_module, functions)).encode() + b"\n")
@@ -69,7 +72,7 @@ class Aside:
         """Return `function(*args, run=...)`, a function of a module of this package, with its progress told to `run`.
 
         Arguments and result are copied. Raises what an EspalierError says, Cancelled within `POLL_S`, MemoryError
-        where the system ended the process, and RuntimeError for any other end of it.
+        where there is not enough or the system ended the process, and RuntimeError for any other end of it.
         """
         answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         threading.Thread(target=self._exchange, args=(function, args, answers), name="aside", daemon=True).start()
@@ -85,6 +88,8 @@ class Aside:
                     run.progress(value)
             elif kind == "failed":
                 raise EspalierError.from_json(value)
+            elif kind == "memory":
+                raise MemoryError
             elif kind == "ended":
                 code = self._process.wait()
                 raise MemoryError if code == -9 else RuntimeError(f"{function.__qualname__} ended with code {code}")
@@ -146,5 +151,7 @@ def serve() -> None:
                     value = function(*args, run=run)
             except EspalierError as error:
                 answer("failed", error.to_json())
+            except MemoryError:
+                answer("memory", None)
             else:
                 answer("result", value)

@@ -21,6 +21,8 @@ def close_holes(
     `work` are the charts `labels` of the surface. The new faces follow the given ones.
     """
     half = border_half_edges(work.corners, len(work.vertex_chart))
+    if not len(half):
+        return None
     following = half - half % 3 + (half + 1) % 3
     start, end = work.corners.ravel()[half], work.corners.ravel()[following]
     count = len(work.vertex_chart)

@@ -11,6 +11,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from .closest import Surface
 from .model import Material, Mesh
 from .morton import order_in_space
 from .normals import vertex_normals
-from .relay import Ahead
+from .relay import Ahead, relayed
 from .remesh import remesh
 from .sample import Appearance, MaterialAppearance
 from .shading import shade
@@ -118,24 +119,12 @@ def lods(
         raise ValueError(f"the targets {list(targets)} do not fall")
     with Aside(simplify, unwrap) as aside:
         with _stage(run, "clean"):
-            mesh = _in_space(mesh)
             # Remeshing needs neither, and simplifying takes apart what touches itself when it is done.
             manifold = not options.remesh and targets[0] >= len(mesh.faces)
-            cleaned = clean(mesh.positions, mesh.faces, manifold=manifold, orient=not options.remesh, run=run)
-            shape = _Shape(cleaned.positions, cleaned.faces)
+            mesh, shape = relayed(partial(_cleaned, mesh, manifold, not options.remesh), run)
         if options.remesh:
             with _stage(run, "remesh"):
-                shape = _Shape(
-                    *remesh(
-                        shape.positions,
-                        shape.faces,
-                        options.resolution,
-                        options.remesh_band,
-                        options.remesh_project,
-                        drop_hidden=options.drop_inner_shells,
-                        run=run,
-                    )
-                )
+                shape = relayed(partial(_remeshed, shape, options), run)
         remeshed = len(shape.faces)
         with Ahead(lambda ahead: _analyzed(mesh, material, appearance, ahead)) as analysis:
             shapes: list[_Shape] = []
@@ -143,7 +132,7 @@ def lods(
                 for index, target in enumerate(targets):
                     part = _part(run, index, len(targets))
                     shape = _Shape(*aside.call(simplify, shape.positions, shape.faces, target, run=part))
-                    shapes.append(_Shape(unfold(shape.positions, shape.faces)[0], shape.faces))
+                    shapes.append(relayed(partial(_unfolded, shape), part))
             gc.collect()
             unwrapped = []
             with _stage(run, "unwrap"):
@@ -155,7 +144,8 @@ def lods(
                 baker = _Baker(material, *analysis.result(run), options)
                 levels = []
                 for index, (target, one, flat) in enumerate(zip(targets, shapes, unwrapped, strict=True)):
-                    level = baker.bake(one, flat, target, _part(run, index, len(shapes)))
+                    part = _part(run, index, len(shapes))
+                    level = relayed(partial(baker.bake, one, flat, target), part)
                     if options.remesh:
                         level.facts["remeshed_faces"] = remeshed
                     levels.append(level)
@@ -171,6 +161,23 @@ def _analyzed(mesh: Mesh, material: Material, appearance: Appearance | None, run
     if normals is None:
         normals = vertex_normals(mesh.positions, mesh.faces)
     return Source(mesh.positions, mesh.faces, look, mesh.uvs, normals), surface
+
+
+def _cleaned(mesh: Mesh, manifold: bool, orient: bool, run: Run) -> tuple[Mesh, _Shape]:
+    """Return `mesh` in the order of space, and its cleaned shape."""
+    mesh = _in_space(mesh)
+    run.check()
+    cleaned = clean(mesh.positions, mesh.faces, manifold=manifold, orient=orient, run=run)
+    return mesh, _Shape(cleaned.positions, cleaned.faces)
+
+
+def _remeshed(shape: _Shape, options: Options, run: Run) -> _Shape:
+    how = (options.resolution, options.remesh_band, options.remesh_project)
+    return _Shape(*remesh(shape.positions, shape.faces, *how, drop_hidden=options.drop_inner_shells, run=run))
+
+
+def _unfolded(shape: _Shape, _: Run) -> _Shape:
+    return _Shape(unfold(shape.positions, shape.faces)[0], shape.faces)
 
 
 def _in_space(mesh: Mesh) -> Mesh:
@@ -190,7 +197,7 @@ class _Baker:
     surface: Surface
     options: Options
 
-    def bake(self, shape: _Shape, flat: Unwrapped, asked: int, run: Run | None) -> Level:
+    def bake(self, shape: _Shape, flat: Unwrapped, asked: int, run: Run) -> Level:
         """Return the finished level of `shape`, unwrapped as `flat`."""
         options, source = self.options, self.source
         faces = len(shape.faces)

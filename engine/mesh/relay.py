@@ -63,8 +63,10 @@ class Ahead(Generic[T]):
         """
         with self:
             while self._thread.is_alive():
-                if run is not None:
+                if run is not None and self._relay.fraction > 0:
                     run.progress(self._relay.fraction)
+                elif run is not None:
+                    run.check()
                 self._thread.join(POLL_S)
         if self._outcome.error is not None:
             raise self._outcome.error

@@ -20,7 +20,7 @@ from .clean import check_faces
 from .manifold import split_nonmanifold
 from .morton import morton_order, order_in_space
 from .rows import equal_rows, float_bits
-from .topology import used_vertices
+from .topology import face_pieces, half_edges, used_vertices
 
 ENOUGH = 1.005
 """How many times the target is near enough."""
@@ -30,6 +30,12 @@ BLOCK = 1_500_000
 """Faces given to one call; larger meshes are first thinned block by block."""
 FINE = 100_000
 """Faces from which qslim goes on."""
+LEAST = 4
+"""Faces of a piece that cannot have fewer: a tetrahedron."""
+BULK = 0.6
+"""Progress when the fast library has done its part."""
+SPARED = 2 * LEAST
+"""Faces of a piece from which on the fast library takes away nothing, for it would take away the piece."""
 AGGRESSIVENESS = (4.0, 5.5, 7.0, 8.5, 10.0)
 """How readily the library collapses; the next only where the one before no longer makes progress."""
 
@@ -45,7 +51,8 @@ def simplify(
     """Return positions float64 (V, 3) and faces int32 (F, 3) of about `target` faces, as near the source as it goes.
 
     `positions` (V, 3), `faces` int (F, 3). With `weld`, vertices of one position are one, so that no seam opens. A
-    `target` of at least the number of faces returns the source as it is. Raises EspalierError mesh_empty,
+    `target` of at least the number of faces returns the source as it is. No piece disappears: a source of many small
+    ones keeps more faces than `target`, of which at least half go to its other pieces. Raises EspalierError mesh_empty,
     mesh_invalid, and Cancelled.
     """
     faces = check_faces(positions, faces)
@@ -67,15 +74,32 @@ def simplify(
     order, faces, _ = order_in_space(points, faces)  # the libraries are twice as fast on it
     points, faces = points[order], faces.astype(np.int32)
     middle, size = points.mean(axis=0), float((points.max(axis=0) - points.min(axis=0)).max()) or 1.0
-    before = len(faces)
-    points, faces = _thin_blocks((points - middle) / size, faces, max(target, 4), run)
-    points, faces = _collapse(points, faces, max(target, FINE), before, run)
-    points, faces = _repair(points, faces)
-    if len(faces) > target:
-        points, faces = _finish(points, faces, max(target, 4), run)
+    points = (points - middle) / size
+    piece = face_pieces(faces, half_edges(faces))
+    tiny = np.bincount(piece)[piece] <= LEAST
+    kept = _repair(points, faces[tiny])
+    points, faces = _of_large_pieces(
+        points, faces[~tiny], max(target - len(kept[1]), target // 2, LEAST), len(np.unique(piece[~tiny])), run
+    )
+    faces = np.concatenate([faces, kept[1] + np.int32(len(points))])
+    points = np.concatenate([points, kept[0]])
     if not len(faces):
         raise EspalierError("mesh_empty")
     return points * size + middle, faces
+
+
+def _of_large_pieces(
+    points: npt.NDArray[np.float64], faces: npt.NDArray[np.int32], target: int, pieces: int, run: Run | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    """Return the mesh, which has so many `pieces`, simplified to `target` faces."""
+    before, bulk = len(faces), max(target, pieces * SPARED, FINE)
+    if before > bulk:
+        points, faces = _thin_blocks(points, faces, bulk, run)
+        points, faces = _collapse(points, faces, bulk, before, run)
+    points, faces = _repair(points, faces)
+    if len(faces) > target:
+        points, faces = _finish(points, faces, target, BULK if before > bulk else 0.0, run)
+    return points, faces
 
 
 def _distinct(faces: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -130,7 +154,7 @@ def _collapse(
     mood = 0
     while len(faces) > target * ENOUGH and mood < len(AGGRESSIVENESS):
         if run is not None:
-            run.progress((before - len(faces)) / max(before - target, 1))
+            run.progress(BULK * (before - len(faces)) / max(before - target, 1))
         count = len(faces)
         goal = max(target, count - STEP)
         points, faces = fast_simplification.simplify(
@@ -145,14 +169,15 @@ def _collapse(
 
 
 def _finish(
-    points: npt.NDArray[np.float64], faces: npt.NDArray[np.int32], target: int, run: Run | None
+    points: npt.NDArray[np.float64], faces: npt.NDArray[np.int32], target: int, begin: float, run: Run | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
-    """Return the manifold simplified to `target` faces edge by edge."""
+    """Return the manifold simplified to `target` faces edge by edge; progress has come to `begin`."""
     import igl
 
+    first = len(faces)
     while len(faces) > target:
         if run is not None:
-            run.check()
+            run.progress(begin + (1 - begin) * (first - len(faces)) / (first - target))
         goal = max(target, len(faces) - FINE)
         fewer = igl.qslim(np.asfortranarray(points), np.asfortranarray(faces), goal)
         found, left = np.asarray(fewer[0], np.float64), np.asarray(fewer[1], np.int32)
