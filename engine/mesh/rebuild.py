@@ -109,8 +109,9 @@ def lods(
 ) -> list[Level]:
     """Return a level of about as many faces as each of `targets`, which must fall.
 
-    `appearance` is what the source looks like in place of `material`, a volume of attributes for instance. A source of
-    fewer faces than a target stays as it is. `run` has the stages `STAGES`.
+    `appearance` is what the source looks like in place of `material`, a volume of attributes for instance; then the
+    mesh should come in the order of space (`order_in_space`). A source of fewer faces than a target stays as it is.
+    `run` has the stages `STAGES`.
     Raises EspalierError mesh_empty, mesh_invalid, mesh_not_finite, unwrap_parts, texture_unreadable, and Cancelled.
     """
     options = options or Options()
@@ -118,7 +119,9 @@ def lods(
         raise ValueError(f"the targets {list(targets)} do not fall")
     with Aside(simplify, unwrap) as aside:
         with _stage(run, "clean"):
-            mesh = _in_space(mesh)
+            check_faces(mesh.positions, mesh.faces)
+            if appearance is None:  # which may know the faces by their numbers
+                mesh = _in_space(mesh)
             # Remeshing needs neither, and simplifying takes apart what touches itself when it is done.
             manifold = not options.remesh and targets[0] >= len(mesh.faces)
             cleaned = clean(mesh.positions, mesh.faces, manifold=manifold, orient=not options.remesh, run=run)
@@ -175,7 +178,6 @@ def _analyzed(mesh: Mesh, material: Material, appearance: Appearance | None, run
 
 def _in_space(mesh: Mesh) -> Mesh:
     """Return `mesh` with its vertices and faces in the order of space, which all that follows profits from."""
-    check_faces(mesh.positions, mesh.faces)
     vertices, faces, _ = order_in_space(mesh.positions, mesh.faces)
     normals, uvs = (None if values is None else values[vertices] for values in (mesh.normals, mesh.uvs))
     return Mesh(mesh.positions[vertices], faces.astype(np.uint32), normals, uvs)
