@@ -92,6 +92,7 @@ def _sampler(reading: Reading, texture: Object, refuse: Refuse) -> tuple[Wrap, b
         reading.invalid("a sampler has an unknown filter or wrap")
     if across != down:
         refuse(ONE_WAY)
+        across = down if _WRAP[across] == "clamp" else across
     return _WRAP[across], magnify == _NEAREST
 
 

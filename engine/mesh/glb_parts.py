@@ -100,7 +100,7 @@ class _Parts:
     def _refused(self, what: str) -> None:
         """Take note of what a material cannot keep."""
         if what == ONE_WAY:
-            self._notice("A texture that repeats in one direction only was taken to do the same in both.")
+            self._notice("A texture that repeats in one direction only was taken to repeat in both.")
         elif what not in (OTHER_UVS, TRANSFORM):
             name = what[:80].encode(errors="replace").decode()
             self._notice(f"{name} has no place in a rebuilt material.")

@@ -140,7 +140,7 @@ class MaterialAppearance:
         self._density = np.zeros(len(self.faces), dtype=np.float32)
         self._density[some] = self._densities(some)
         spread = self._level(face, footprint, 1)  # the level for a texture of one pixel
-        known = spread[spread > -math.inf]
+        known = spread[np.isfinite(spread)]
         low, high = np.quantile(known, (0.02, 0.98)) if len(known) else (-math.inf, -math.inf)
         covered: npt.NDArray[np.bool_] | None = None
         for role, source in self._sources.items():
