@@ -179,9 +179,9 @@ class MaterialAppearance:
             area = np.sqrt(dot(crosses, crosses))
             place = self.uvs.take(corners, axis=0).astype(np.float64)
             one, two = place[:, 1] - place[:, 0], place[:, 2] - place[:, 0]
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 ratio = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / area
-            density[part] = np.where(np.isfinite(ratio), ratio, 0.0)
+                density[part] = np.where(np.isfinite(ratio), ratio, 0.0)
         return density
 
     def _coverage(self, height: int, width: int, run: Run | None) -> npt.NDArray[np.bool_]:
