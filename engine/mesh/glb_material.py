@@ -9,6 +9,7 @@ from typing import cast
 
 from .glb_accessors import read_view
 from .glb_container import Object, Reading
+from .glb_placement import surface_of
 from .model import AlphaMode, Material, Texture, Wrap, sniff_mime
 
 _WRAP: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
@@ -35,6 +36,7 @@ def read_material(reading: Reading, index: int, refuse: Refuse | None = None) ->
         for name in reading.member(owner, "extensions"):
             if name.startswith("KHR_"):
                 refuse(name)
+    surface = surface_of(reading, source)
     normal = reading.member(source, "normalTexture")
     occlusion = reading.member(source, "occlusionTexture")
     mode = reading.text(source, "alphaMode", "OPAQUE")

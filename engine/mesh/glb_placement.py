@@ -13,11 +13,13 @@ from .glb_container import Object, Reading
 
 TRANSFORM = "KHR_texture_transform"
 _SLOTS = {
-    "base_color": ("pbrMetallicRoughness", "baseColorTexture"),
-    "metallic_roughness": ("pbrMetallicRoughness", "metallicRoughnessTexture"),
-    "normal": ("normalTexture",),
-    "emissive": ("emissiveTexture",),
+    "base_color": "baseColorTexture",
+    "metallic_roughness": "metallicRoughnessTexture",
+    "normal": "normalTexture",
+    "emissive": "emissiveTexture",
 }
+_OF_SURFACE = ("base_color", "metallic_roughness")
+_GLOSSY = "KHR_materials_pbrSpecularGlossiness"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,28 @@ class Placement:
         return np.nan_to_num(moved, nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def surface_of(reading: Reading, source: Object) -> Object:
+    """Return what a material has for `pbrMetallicRoughness`.
+
+    Where it only has the specular-glossiness model of old, that is its diffuse color as a dielectric.
+    """
+    surface = reading.member(source, "pbrMetallicRoughness")
+    glossy = reading.member(reading.member(source, "extensions"), _GLOSSY)
+    if not glossy or "baseColorTexture" in surface or "baseColorFactor" in surface:
+        return surface
+    made: Object = {"metallicFactor": 0.0, "roughnessFactor": 1.0 - reading.number(glossy, "glossinessFactor", 1.0)}
+    for key, role in (("diffuseFactor", "baseColorFactor"), ("diffuseTexture", "baseColorTexture")):
+        if key in glossy:
+            made[role] = glossy[key]
+    return made
+
+
 def placements(reading: Reading, index: int) -> dict[str, Placement]:
     """Return the placement of each texture that material `index` has, by role, but for occlusion."""
     found: dict[str, Placement] = {}
-    for role, keys in _SLOTS.items():
-        slot = reading.entry("materials", index)
-        for key in keys:
-            slot = reading.member(slot, key)
+    source = reading.entry("materials", index)
+    for role, key in _SLOTS.items():
+        slot = reading.member(surface_of(reading, source) if role in _OF_SURFACE else source, key)
         if slot:
             found[role] = _placement(reading, slot)
     return found

@@ -169,6 +169,22 @@ def test_a_skin_holds_its_mesh_where_its_joints_are(tmp_path: Path) -> None:
     assert np.allclose(part.mesh.positions, positions + 9)
 
 
+def test_an_old_glossy_material_keeps_its_color(tmp_path: Path) -> None:
+    glb = Glb()
+    image = glb.texture((255, 0, 0))
+    old = {"diffuseFactor": [0.5, 0.25, 1, 1], "diffuseTexture": {"index": image, "texCoord": 1}}
+    glossy = {"KHR_materials_pbrSpecularGlossiness": {**old, "glossinessFactor": 0.75}}
+    glb.add("materials", {"extensions": glossy})
+    glb.node(glb.mesh(glb.primitive(QUAD, CORNERS, 0, TEXCOORD_0=UVS[::-1].copy(), TEXCOORD_1=UVS)))
+    (part,), notices = read(glb, tmp_path)
+    assert notices == ("KHR_materials_pbrSpecularGlossiness has no place in a rebuilt material.",)
+    assert part.material.base_color_factor == (0.5, 0.25, 1.0, 1.0)
+    assert part.material.base_color is not None
+    assert (part.material.metallic_factor, part.material.roughness_factor) == (0.0, 0.25)
+    assert part.mesh.uvs is not None
+    assert np.array_equal(part.mesh.uvs, UVS)
+
+
 def sound() -> Glb:
     """Return a quad with a texture and UVs."""
     glb = Glb()
