@@ -27,6 +27,8 @@ class Reading:
         self.path = path
         self.document: Object = {}
         self.binary: Bytes = memoryview(b"")
+        self.images: dict[int, bytes] = {}
+        """The images that were read, by their index: several materials may share one."""
 
     def invalid(self, reason: str) -> NoReturn:
         """Raise `glb_invalid`: the file breaks the format."""

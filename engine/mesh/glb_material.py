@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 from .glb_accessors import read_view
 from .glb_container import Object, Reading
+from .glb_placement import surface_of
 from .model import AlphaMode, Material, Texture, Wrap, sniff_mime
 
 _WRAP: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
@@ -15,19 +17,26 @@ _FILTERS = (9728, 9729, 9984, 9985, 9986, 9987)
 _NEAREST = 9728
 
 
-def read_material(reading: Reading, index: int) -> Material:
+Refuse = Callable[[str], None]
+"""Told what cannot be shown here: the name of an extension, or one of the two sentences below."""
+OTHER_UVS = "a texture on a second UV map"
+ONE_WAY = "a texture that repeats in one direction only"
+
+
+def read_material(reading: Reading, index: int, refuse: Refuse | None = None) -> Material:
     """Return material `index`.
 
-    Extensions that change the look (all of KHR_materials) are unsupported, those of vendors are passed over.
+    Extensions that change the look (all of KHR_materials) are unsupported, those of vendors are passed over. With
+    `refuse`, what would be unsupported is told to it, and left out where it returns.
     """
+    refuse = refuse or reading.unsupported
     source = reading.entry("materials", index)
-    for name in reading.member(source, "extensions"):
-        if name.startswith("KHR_"):
-            reading.unsupported(name)
     surface = reading.member(source, "pbrMetallicRoughness")
-    for name in reading.member(surface, "extensions"):
-        if name.startswith("KHR_"):
-            reading.unsupported(name)
+    for owner in (source, surface):
+        for name in reading.member(owner, "extensions"):
+            if name.startswith("KHR_"):
+                refuse(name)
+    surface = surface_of(reading, source)
     normal = reading.member(source, "normalTexture")
     occlusion = reading.member(source, "occlusionTexture")
     mode = reading.text(source, "alphaMode", "OPAQUE")
@@ -41,28 +50,28 @@ def read_material(reading: Reading, index: int) -> Material:
         metallic_factor=reading.number(surface, "metallicFactor", 1.0, 0.0, 1.0),
         roughness_factor=reading.number(surface, "roughnessFactor", 1.0, 0.0, 1.0),
         emissive_factor=cast("tuple[float, float, float]", emissive),
-        base_color=_texture(reading, reading.member(surface, "baseColorTexture")),
-        metallic_roughness=_texture(reading, reading.member(surface, "metallicRoughnessTexture")),
-        normal=_texture(reading, normal),
+        base_color=_texture(reading, reading.member(surface, "baseColorTexture"), refuse),
+        metallic_roughness=_texture(reading, reading.member(surface, "metallicRoughnessTexture"), refuse),
+        normal=_texture(reading, normal, refuse),
         normal_scale=reading.number(normal, "scale", 1.0),
-        occlusion=_texture(reading, occlusion),
+        occlusion=_texture(reading, occlusion, refuse),
         occlusion_strength=reading.number(occlusion, "strength", 1.0, 0.0, 1.0),
-        emissive=_texture(reading, reading.member(source, "emissiveTexture")),
+        emissive=_texture(reading, reading.member(source, "emissiveTexture"), refuse),
         alpha_mode=cast("AlphaMode", mode),
         alpha_cutoff=reading.number(source, "alphaCutoff", 0.5, 0.0, math.inf),
         double_sided=reading.boolean(source, "doubleSided"),
     )
 
 
-def _texture(reading: Reading, slot: Object) -> Texture | None:
+def _texture(reading: Reading, slot: Object, refuse: Refuse) -> Texture | None:
     """Return the texture that a material's `slot` names, None for an empty slot."""
     if not slot:
         return None
     for name in reading.member(slot, "extensions"):
         if name.startswith("KHR_"):
-            reading.unsupported(name)
+            refuse(name)
     if reading.integer(slot, "texCoord", 0) != 0:
-        reading.unsupported("a texture on a second UV map")
+        refuse(OTHER_UVS)
     texture = reading.entry("textures", reading.integer(slot, "index"))
     extensions = reading.member(texture, "extensions")
     if "EXT_texture_webp" in extensions:
@@ -71,11 +80,11 @@ def _texture(reading: Reading, slot: Object) -> Texture | None:
         source = reading.integer(texture, "source")
     else:
         reading.unsupported(next(iter(extensions), "a texture without an image"))
-    wrap, nearest = _sampler(reading, texture)
+    wrap, nearest = _sampler(reading, texture, refuse)
     return _image(reading, source, wrap, nearest)
 
 
-def _sampler(reading: Reading, texture: Object) -> tuple[Wrap, bool]:
+def _sampler(reading: Reading, texture: Object, refuse: Refuse) -> tuple[Wrap, bool]:
     if "sampler" not in texture:
         return "repeat", False
     sampler = reading.entry("samplers", reading.integer(texture, "sampler"))
@@ -84,18 +93,21 @@ def _sampler(reading: Reading, texture: Object) -> tuple[Wrap, bool]:
     if across not in _WRAP or down not in _WRAP or magnify not in _FILTERS[:2] or minify not in _FILTERS:
         reading.invalid("a sampler has an unknown filter or wrap")
     if across != down:
-        reading.unsupported("a texture that repeats in one direction only")
+        refuse(ONE_WAY)
+        across = down if _WRAP[across] == "clamp" else across
     return _WRAP[across], magnify == _NEAREST
 
 
 def _image(reading: Reading, index: int, wrap: Wrap, nearest: bool) -> Texture:
     image = reading.entry("images", index)
-    if "bufferView" not in image:
-        reading.unsupported("a texture outside of the file")
-    view, stride = read_view(reading, reading.integer(image, "bufferView"))
-    if stride:
-        reading.invalid("an image has a stride")
-    data = bytes(view)
+    if index not in reading.images:
+        if "bufferView" not in image:
+            reading.unsupported("a texture outside of the file")
+        view, stride = read_view(reading, reading.integer(image, "bufferView"))
+        if stride:
+            reading.invalid("an image has a stride")
+        reading.images[index] = bytes(view)
+    data = reading.images[index]
     # The bytes decide: some exporters name the wrong type.
     mime = sniff_mime(data)
     if mime is None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def read_glb(path: str | Path) -> tuple[Mesh, Material]:
     return mesh, material
 
 
-def _check_asset(reading: Reading) -> None:
+def check_version(reading: Reading, readable: Callable[[str], bool]) -> None:
+    """Refuse other versions of glTF, and files that require an extension that is not `readable`."""
     asset = reading.member(reading.document, "asset")
     version = reading.text(asset, "version", "")
     if version.split(".")[0] != "2" or reading.text(asset, "minVersion", "2.0") not in ("2.0", "2.1"):
@@ -48,8 +50,12 @@ def _check_asset(reading: Reading) -> None:
     for name in reading.array(reading.document, "extensionsRequired"):
         if not isinstance(name, str):
             reading.invalid("a required extension has no name")
-        if name not in EXTENSIONS:
+        if not readable(name):
             reading.unsupported(name[:80].encode(errors="replace").decode())
+
+
+def _check_asset(reading: Reading) -> None:
+    check_version(reading, EXTENSIONS.__contains__)
     for key in ("animations", "skins", "cameras"):
         if reading.array(reading.document, key):
             reading.unsupported(key)
@@ -129,7 +135,7 @@ def _mesh(reading: Reading, primitive: Object, attributes: Object) -> Mesh:
     if "NORMAL" in attributes:
         # Normals only tell hard edges from soft ones, so that one that is not a number counts as absent.
         raw = read_vectors(reading, reading.integer(attributes, "NORMAL"), "VEC3", "NORMAL", finite=False)
-        normals = _unit(raw)
+        normals = unit_normals(raw)
     if "TEXCOORD_0" in attributes:
         uvs = read_vectors(reading, reading.integer(attributes, "TEXCOORD_0"), "VEC2", "TEXCOORD_0")
     for name, values in (("NORMAL", normals), ("TEXCOORD_0", uvs)):
@@ -144,7 +150,7 @@ def _mesh(reading: Reading, primitive: Object, attributes: Object) -> Mesh:
     return Mesh(positions, indices.reshape(-1, 3), normals, uvs)
 
 
-def _unit(normals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def unit_normals(normals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return `normals` (V, 3) at unit length; one of no length or not a number becomes zero."""
     with np.errstate(over="ignore", invalid="ignore"):
         length = np.sqrt(np.einsum("ij,ij->i", normals, normals))

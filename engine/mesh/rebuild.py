@@ -110,8 +110,9 @@ def lods(
 ) -> list[Level]:
     """Return a level of about as many faces as each of `targets`, which must fall.
 
-    `appearance` is what the source looks like in place of `material`, a volume of attributes for instance. A source of
-    fewer faces than a target stays as it is. `run` has the stages `STAGES`.
+    `appearance` is what the source looks like in place of `material`, a volume of attributes for instance; then the
+    mesh should come in the order of space (`order_in_space`). A source of fewer faces than a target stays as it is.
+    `run` has the stages `STAGES`.
     Raises EspalierError mesh_empty, mesh_invalid, mesh_not_finite, unwrap_parts, texture_unreadable, and Cancelled.
     """
     options = options or Options()
@@ -121,7 +122,8 @@ def lods(
         with _stage(run, "clean"):
             # Remeshing needs neither, and simplifying takes apart what touches itself when it is done.
             manifold = not options.remesh and targets[0] >= len(mesh.faces)
-            mesh, shape = relayed(partial(_cleaned, mesh, manifold, not options.remesh), run)
+            ours = appearance is None  # another may know the faces by their numbers
+            mesh, shape = relayed(partial(_cleaned, mesh, ours, manifold, not options.remesh), run)
         if options.remesh:
             with _stage(run, "remesh"):
                 shape = relayed(partial(_remeshed, shape, options), run)
@@ -163,10 +165,12 @@ def _analyzed(mesh: Mesh, material: Material, appearance: Appearance | None, run
     return Source(mesh.positions, mesh.faces, look, mesh.uvs, normals), surface
 
 
-def _cleaned(mesh: Mesh, manifold: bool, orient: bool, run: Run) -> tuple[Mesh, _Shape]:
-    """Return `mesh` in the order of space, and its cleaned shape."""
-    mesh = _in_space(mesh)
-    run.check()
+def _cleaned(mesh: Mesh, in_space: bool, manifold: bool, orient: bool, run: Run) -> tuple[Mesh, _Shape]:
+    """Return `mesh`, in the order of space if wanted, and its cleaned shape."""
+    check_faces(mesh.positions, mesh.faces)
+    if in_space:
+        mesh = _in_space(mesh)
+        run.check()
     cleaned = clean(mesh.positions, mesh.faces, manifold=manifold, orient=orient, run=run)
     return mesh, _Shape(cleaned.positions, cleaned.faces)
 
@@ -182,7 +186,6 @@ def _unfolded(shape: _Shape, _: Run) -> _Shape:
 
 def _in_space(mesh: Mesh) -> Mesh:
     """Return `mesh` with its vertices and faces in the order of space, which all that follows profits from."""
-    check_faces(mesh.positions, mesh.faces)
     vertices, faces, _ = order_in_space(mesh.positions, mesh.faces)
     normals, uvs = (None if values is None else values[vertices] for values in (mesh.normals, mesh.uvs))
     return Mesh(mesh.positions[vertices], faces.astype(np.uint32), normals, uvs)

@@ -140,7 +140,7 @@ class MaterialAppearance:
         self._density = np.zeros(len(self.faces), dtype=np.float32)
         self._density[some] = self._densities(some)
         spread = self._level(face, footprint, 1)  # the level for a texture of one pixel
-        known = spread[spread > -math.inf]
+        known = spread[np.isfinite(spread)]
         low, high = np.quantile(known, (0.02, 0.98)) if len(known) else (-math.inf, -math.inf)
         covered: npt.NDArray[np.bool_] | None = None
         for role, source in self._sources.items():
@@ -179,9 +179,9 @@ class MaterialAppearance:
             area = np.sqrt(dot(crosses, crosses))
             place = self.uvs.take(corners, axis=0).astype(np.float64)
             one, two = place[:, 1] - place[:, 0], place[:, 2] - place[:, 0]
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 ratio = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / area
-            density[part] = np.where(np.isfinite(ratio), ratio, 0.0)
+                density[part] = np.where(np.isfinite(ratio), ratio, 0.0)
         return density
 
     def _coverage(self, height: int, width: int, run: Run | None) -> npt.NDArray[np.bool_]:

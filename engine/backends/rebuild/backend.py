@@ -11,8 +11,10 @@ from typing import cast
 from ...errors import EspalierError
 from ...mesh.baked_material import Format
 from ...mesh.charts import ChartOptions
-from ...mesh.glb import read_glb, write_glb
+from ...mesh.glb import write_glb
+from ...mesh.glb_parts import read_parts
 from ...mesh.layout import level_folder
+from ...mesh.parts import assemble
 from ...mesh.prepare import prepare
 from ...mesh.rebuild import STAGES, Level, Options, Relief, lods
 from ...progress import Run, Stage
@@ -34,9 +36,12 @@ class RebuildBackend:
         with run.stage("read"):
             if not source.is_file():
                 raise EspalierError("asset_missing", name=request.source)
-            mesh, material = read_glb(source)
+            parts, left_out = read_parts(source, run)
+            whole = assemble(parts)
+            del parts
         targets = request.lods or (int(str(request.parameters["decimation_target"])),)
-        levels = lods(mesh, replace(material, name=request.name), targets, options_of(request), run=run)
+        material = replace(whole.material, name=request.name)
+        levels = lods(whole.mesh, material, targets, options_of(request), appearance=whole.appearance, run=run)
         with run.stage("write"):
             for index, level in enumerate(levels):
                 _write(level, level_folder(folder, index), request.name, index > 0, run)
@@ -48,7 +53,7 @@ class RebuildBackend:
         facts = dict(levels[0].facts)
         if request.lods:
             facts["lods"] = [level.facts for level in levels]
-        notices = dict.fromkeys(notice for level in levels for notice in level.notices)
+        notices = dict.fromkeys((*left_out, *(notice for level in levels for notice in level.notices)))
         return Asset(folder / "asset.glb", kept, tuple(notices), facts)
 
     def close(self) -> None:
