@@ -3,12 +3,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from ..progress import Run, Stage
 from ..request import Request
+
+
+class JobRun(Run):
+    """A run of a job that may be at a server.
+
+    `remote_id` names what the server already works on, empty where nothing was handed over before. `account` is plain
+    JSON data of whoever may ask the server (see `remote.account`); it holds a secret and is never written anywhere.
+    """
+
+    remote_id: str = ""
+    account: Mapping[str, Any] = MappingProxyType({})
+
+    def submitting(self, digest: str) -> None:
+        """Have it written down that a request of this `digest` is about to be sent; return once it is on the disk."""
+
+    def accepted(self, remote_id: str) -> None:
+        """Have the server's `remote_id` written down; return once it is on the disk. Raises Cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +51,7 @@ class Backend(Protocol):
     version: str
     stages: tuple[Stage, ...]
 
-    def generate(self, request: Request, folder: Path, run: Run) -> Asset:
+    def generate(self, request: Request, folder: Path, run: JobRun) -> Asset:
         """Make the asset inside `folder`, an empty directory of its own.
 
         Raises Cancelled, or EspalierError for a failure that a person can meet.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..backends.base import Asset, Backend
+from ..backends.base import Asset, Backend, JobRun
 from ..errors import EspalierError
 from ..files import replacing, sync_file, sync_folder, unwritable
 from ..progress import Progress, Run, Stage
@@ -28,12 +28,6 @@ IMPORT = "import"
 _PREPARE_SHARE = 0.06
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EROFS, errno.EPERM)
-
-
-class JobRun(Run):
-    """A run that knows the job's id at the server that already works on it, if there is one."""
-
-    remote_id: str = ""
 
 
 def execute(
