@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PLAIN = {"engine.errors", "engine.files", "engine.parameters", "engine.progress", "engine.request"}
+PLAIN = {
+    *("engine.errors", "engine.files", "engine.offer"),
+    *("engine.parameters", "engine.progress", "engine.request"),
+}
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
     *("engine", "engine.workers", "engine.request", "engine.errors", "engine.files"),
@@ -24,6 +27,7 @@ ROOMS = {
     "engine.parameters": set(),
     "engine.errors": set(),
     "engine.files": {"engine.errors"},
+    "engine.offer": {"engine.parameters"},
     "engine.progress": set(),
     "engine.request": {"engine.parameters", "engine.errors"},
     "engine.mesh": {"engine.errors", "engine.files", "engine.progress"},
