@@ -72,7 +72,7 @@ class Library:
                     shutil.rmtree(place)
                 _rename(partial, place)
             sync_folder(self.folder)
-            result = json.loads((place / RESULT).read_bytes())
+            result = self.result(job)
         except FileNotFoundError as error:
             raise EspalierError("asset_missing", repr(error), name=job) from error
         except ValueError as error:
@@ -80,6 +80,11 @@ class Library:
         except OSError as error:
             raise unwritable(place, error) from error
         self.sweep(job)
+        return result
+
+    def result(self, job: str) -> dict[str, Any]:
+        """Return the result.json of `job`, whose asset is in its place. Raises OSError or ValueError."""
+        result = json.loads((self.place(job) / RESULT).read_bytes())
         return result if isinstance(result, dict) else {}
 
     def sweep(self, job: str) -> None:

@@ -36,6 +36,7 @@ ROOMS = {
     "engine.workers": {"engine", "engine.request", "engine.errors", "engine.files"},
     "engine.workers.main": CHILD,
     "engine.workers.execute": CHILD,
+    "engine.workers.handover": CHILD,
     "engine.jobs": {*PLAIN, "engine.workers"},
     "engine.environments": {"engine.errors", "engine.files"},
     "engine.server": {*PLAIN, "engine.jobs"},
