@@ -244,15 +244,14 @@ class Foreman:
             error = worker.error_of(event)
             if error.code == "memory_full":
                 worker.retire()  # what it still holds would be missing the next time, too
-            if event.ended and entry.job.remote_id:
-                error = EspalierError(
-                    error.code, f"{error.detail}\nat the server: {entry.job.remote_id}", **error.fields
-                )
-            changes = ENDED if event.ended else {}
-            self._finish(entry, after_failure(replace(entry.job, **changes), error), **changes)
+            job = without_server(entry.job) if event.ended else entry.job
+            if job.remote_id != entry.job.remote_id:
+                detail = f"{error.detail}\nits name at the server was {entry.job.remote_id}"
+                error = EspalierError(error.code, detail, **error.fields)
+            self._finish(entry, after_failure(job, error), remote_id=job.remote_id, digest=job.digest)
         elif isinstance(event, CancelledJob):
-            changes = ENDED if event.ended else {}
-            self._finish(entry, after_cancel(replace(entry.job, **changes)), **changes)
+            job = without_server(entry.job) if event.ended else entry.job
+            self._finish(entry, after_cancel(job), remote_id=job.remote_id, digest=job.digest)
 
     def _send(self, worker: Worker, entry: Entry) -> None:
         """Let the worker send a request whose digest is written; not any more when all is being closed."""
