@@ -68,15 +68,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The prices in USD by resolution, whether the server itself told them all, and its limits by parameter."""
+    """The prices in USD by resolution, of which the server itself told those in `told`, and limits by parameter."""
 
     prices: Mapping[str, float]
-    told: bool = False
+    told: frozenset[str] = frozenset()
     limits: Mapping[str, Limit] = field(default_factory=dict)
-
-    def price(self, resolution: str) -> float:
-        """Return what one asset costs in USD."""
-        return self.prices[resolution]
 
     def limited(self, name: str, value: Value) -> Value:
         """Return `value` as the server takes it."""
@@ -122,7 +118,7 @@ def read_offer(model: object) -> Offer:
     prices = _prices(described.get("pricing_rows"))
     return Offer(
         MappingProxyType({**PRICE_USD, **prices}),
-        prices.keys() == PRICE_USD.keys(),
+        frozenset(prices),
         MappingProxyType(_limits(described.get("supported_parameters"))),
     )
 

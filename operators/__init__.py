@@ -3,9 +3,22 @@
 
 import bpy
 
-from . import command, generate, image, import_asset, jobs, rebuild, session, settings
+from . import (
+    checking,
+    command,
+    generate,
+    image,
+    import_asset,
+    jobs,
+    preferences,
+    rebuild,
+    session,
+    settings,
+    testing,
+)
 
 CLASSES = (
+    preferences.EspalierPreferences,
     settings.EspalierSettings,
     image.ESPALIER_OT_randomize_seed,
     generate.ESPALIER_OT_generate,
@@ -15,6 +28,8 @@ CLASSES = (
     jobs.ESPALIER_OT_retry,
     jobs.ESPALIER_OT_put_away,
     jobs.ESPALIER_OT_dismiss,
+    checking.ESPALIER_OT_check_usage,
+    testing.ESPALIER_OT_test_key,
 )
 
 

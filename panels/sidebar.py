@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators import session
+from .server import draw_cost, draw_limit
 from .text import draw_wrapped
 
 
@@ -37,18 +38,29 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(settings, "engine")
         column.prop(settings, "resolution")
+        draw_limit(column, settings, "resolution")
         row = column.row(align=True)
         row.prop(settings, "seed")
         row.operator("espalier.randomize_seed", text="", icon="FILE_REFRESH")
         column.prop(settings, "texture_size")
+        draw_limit(column, settings, "texture_size")
 
+        draw_cost(layout, context, settings)
         row = layout.row()
         row.scale_y = 1.6
         row.enabled = image is not None
         row.operator("espalier.generate", icon="MESH_MONKEY")
         if image is None:
             layout.label(text="Choose an image to start", icon="INFO")
+        self._draw_notice(context)
         self._draw_error(context)
+
+    def _draw_notice(self, context: bpy.types.Context) -> None:
+        if session.session.notice:
+            box = self.layout.box()
+            row = box.row()
+            draw_wrapped(row.column(align=True), context, session.session.notice)
+            row.operator("espalier.dismiss", text="", icon="X", emboss=False).what = "notice"
 
     def _draw_error(self, context: bpy.types.Context) -> None:
         error = session.session.error

@@ -29,15 +29,8 @@ def offer_of(*described: object, rows: object = None):
 )
 def test_prices_are_read_however_the_rows_are_worded(rows):
     offer = offer_of(rows=rows)
-    assert (offer.price("512"), offer.price("1024")) == (0.03, 0.2)
-    assert offer.price("1536") == PRICE_USD["1536"]
-    assert not offer.told, "one of the three is still our own"
-
-
-def test_the_server_has_told_all_prices_only_if_it_has():
-    offer = offer_of(rows=[{"resolution": name, "price_usd": 1.0} for name in PRICE_USD])
-    assert offer.told
-    assert set(offer.prices.values()) == {1.0}
+    assert offer.prices == {"512": 0.03, "1024": 0.2, "1536": PRICE_USD["1536"]}
+    assert offer.told == {"512", "1024"}, "the third is still our own"
     assert not LISTED.told
 
 
@@ -64,7 +57,7 @@ def test_a_price_that_cannot_be_read_leaves_the_tables(rows):
 
 def test_of_two_prices_for_a_resolution_the_higher_is_told():
     rows = [{"resolution": "512", "price_usd": price} for price in (0.02, 0.05, 0.03)]
-    assert offer_of(rows=rows).price("512") == 0.05
+    assert offer_of(rows=rows).prices["512"] == 0.05
 
 
 @pytest.mark.parametrize(
