@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from ..backends.base import Backend, JobRun
-from ..progress import Progress, Stage
+from ..progress import Cancelled, Progress, Stage
 from .messages import Accepted, Message, Reached, RunJob, Submitting
 
 PREPARE = "prepare"
@@ -45,8 +45,13 @@ class Handover(JobRun):
         self._told = 0
 
     def submitting(self, digest: str) -> None:
-        self.check()
-        self._tell(Submitting(self._job, digest))
+        try:
+            self.check()
+            self._tell(Submitting(self._job, digest))
+            self.check()
+        except Cancelled:
+            self.ended()  # nothing was sent
+            raise
         self.sent, self.over = True, False
 
     def accepted(self, remote_id: str) -> None:
