@@ -18,12 +18,12 @@ class JobRun(Run):
 
     `remote_id` names what the server already works on, empty where nothing was handed over before. `account` is plain
     JSON data of whoever may ask the server (see `remote.account`); it holds a secret and is never written anywhere.
-    `expected_s` is how many seconds such a job took lately, 0 where that is not known.
+    `expected_s` tells for the stages of such jobs how many seconds they took lately, where that is known.
     """
 
     remote_id: str = ""
     account: Mapping[str, Any] = MappingProxyType({})
-    expected_s: float = 0.0
+    expected_s: Mapping[str, float] = MappingProxyType({})
 
     def submitting(self, digest: str) -> None:
         """Have it written down that a request of this `digest` is about to be sent; return once it is on the disk.

@@ -223,7 +223,9 @@ class Foreman:
         if isinstance(event, _Lost):
             self._on_loss(entry, event)
         elif isinstance(event, Started):
-            entry.estimate = Estimate(time.monotonic())
+            # What a server is to make begins once it has it; until then the job stands in line.
+            begun = self.is_free(entry.job) or bool(entry.job.remote_id)
+            entry.estimate = Estimate(time.monotonic()) if begun else None
             if entry.job.state is State.SUBMITTING:
                 self._book.move(entry, State.RUNNING)
         elif isinstance(event, Reached):
@@ -233,6 +235,7 @@ class Foreman:
                 act = partial(self._send, worker, entry)
                 self._book.move(entry, State.RUNNING, act, point="digest", digest=event.digest, remote_id="")
         elif isinstance(event, Accepted):
+            entry.estimate = Estimate(time.monotonic(), entry.job.fraction)
             self._book.note(entry, remote_id=event.remote_id)
             self._write_remote_id(worker, entry)
         elif isinstance(event, Result):
@@ -251,7 +254,8 @@ class Foreman:
             self._finish(entry, after_failure(job, error), remote_id=job.remote_id, digest=job.digest)
         elif isinstance(event, CancelledJob):
             job = without_server(entry.job) if event.ended else entry.job
-            self._finish(entry, after_cancel(job), remote_id=job.remote_id, digest=job.digest)
+            verdict = after_cancel(entry.job, event.ended)
+            self._finish(entry, verdict, remote_id=job.remote_id, digest=job.digest)
 
     def _send(self, worker: Worker, entry: Entry) -> None:
         """Let the worker send a request whose digest is written; not any more when all is being closed."""
@@ -330,7 +334,7 @@ class Foreman:
         else:
             try:
                 folder = self._library.partial(job.id, job.runs)
-                expected = 0.0 if self.is_free(job) else expected_s(self._known(), job.request)
+                expected = {} if self.is_free(job) else expected_s(self._known(), job.request)
                 account = self._account(job.request.engine)
                 worker.run(job.id, job.request.to_json(), folder, job.remote_id, account, expected)
             except EspalierError as error:

@@ -26,11 +26,10 @@ class Spent:
     all: float = 0.0
 
 
-def expected_s(jobs: Iterable[Job], request: Request) -> float:
-    """Return how many seconds the last jobs of the engine and the resolution of `request` took; 0 if none is known.
+def expected_s(jobs: Iterable[Job], request: Request) -> dict[str, float]:
+    """Return how many seconds each stage took in the last jobs of the engine and the resolution of `request`.
 
-    The median of the sums of their stages, of those that one worker made in one go: what was waited for a slot, or
-    while Blender was closed, is no part of it.
+    The medians of those that one worker made in one go: others have waited while Blender was closed.
     """
     resolution = request.parameters.get("resolution")
     alike = (
@@ -42,19 +41,18 @@ def expected_s(jobs: Iterable[Job], request: Request) -> float:
         and job.request.parameters.get("resolution") == resolution
     )
     newest = sorted(alike, key=lambda job: job.created, reverse=True)[:RECENT]
-    times = [seconds for job in newest if (seconds := _work_s(job.result)) > 0.0]
-    return statistics.median(times) if times else 0.0
+    times: dict[str, list[float]] = {}
+    for job in newest:
+        stages = job.result.get("stages")
+        for stage, seconds in stages.items() if isinstance(stages, Mapping) else ():
+            times.setdefault(str(stage), []).append(_number(seconds))
+    return {stage: statistics.median(known) for stage, known in times.items()}
 
 
 def cost_usd(result: Mapping[str, Any]) -> float:
     """Return what the job of `result` (its result.json) has cost, 0 where it does not tell a sensible sum."""
     facts = result.get("facts")
     return _number(facts.get("cost_usd")) if isinstance(facts, Mapping) else 0.0
-
-
-def _work_s(result: Mapping[str, Any]) -> float:
-    stages = result.get("stages")
-    return sum(_number(seconds) for seconds in stages.values()) if isinstance(stages, Mapping) else 0.0
 
 
 def _number(value: object) -> float:

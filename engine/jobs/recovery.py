@@ -74,10 +74,15 @@ def after_failure(job: Job, error: EspalierError) -> Verdict:
     return Verdict(State.UNKNOWN if error.code in OPEN_OUTCOME else State.FAILED, error)
 
 
-def after_cancel(job: Job) -> Verdict:
-    """Decide about `job`, which was given up as asked; what a server was told of it may still be billed."""
+def after_cancel(job: Job, ended: bool = False) -> Verdict:
+    """Decide about `job`, which was given up as asked; `ended`: its server has nothing more to tell of it.
+
+    What a server has accepted it may bill, also where it has stopped working on it.
+    """
+    name = job.request.name
     if job.remote_id:
-        return Verdict(State.CANCELLED, EspalierError("job_cancelled_late", name=job.request.name))
-    if job.digest:
-        return Verdict(State.CANCELLED, EspalierError("job_cancelled_blind", name=job.request.name))
+        code = "job_cancelled_there" if ended else "job_cancelled_late"
+        return Verdict(State.CANCELLED, EspalierError(code, name=name))
+    if job.digest and not ended:
+        return Verdict(State.CANCELLED, EspalierError("job_cancelled_blind", name=name))
     return Verdict(State.CANCELLED)

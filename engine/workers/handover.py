@@ -33,7 +33,7 @@ class Handover(JobRun):
         super().__init__((*backend.stages, Stage(PREPARE, "Preparing Import", share)), report, stop)
         self.remote_id = order.remote_id
         self.account = MappingProxyType(order.account)
-        self.expected_s = order.expected_s
+        self.expected_s = MappingProxyType(order.expected_s)
         self.sent = False
         """Whether a request may have reached the server, which has not answered it."""
         self.over = False

@@ -28,8 +28,8 @@ class RunJob:
     """To the child: make `request` (Request.to_json) in `folder`, which does not exist yet.
 
     `remote_id` names what a server already works on for this job, empty where nothing was handed over before.
-    `account` is what the engine needs to speak to its server, and holds a secret. `expected_s` is how long such a job
-    took lately, 0 where that is not known.
+    `account` is what the engine needs to speak to its server, and holds a secret. `expected_s` is how long the
+    stages of such jobs took lately.
     """
 
     job: str
@@ -37,7 +37,7 @@ class RunJob:
     folder: str
     remote_id: str = ""
     account: dict[str, Any] = field(default_factory=dict, repr=False)
-    expected_s: float = 0.0
+    expected_s: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,10 +154,11 @@ class Worker:
         folder: Path,
         remote_id: str = "",
         account: Mapping[str, Any] | None = None,
-        expected_s: float = 0.0,
+        expected_s: Mapping[str, float] | None = None,
     ) -> None:
         """Give it `job`, to be made in `folder`. Raises MessageError for a request that does not fit in a message."""
-        line = encode(RunJob(job, dict(request), str(folder), remote_id, dict(account or {}), expected_s))
+        known = dict(account or {}), dict(expected_s or {})
+        line = encode(RunJob(job, dict(request), str(folder), remote_id, *known))
         self._tasks[job] = _Task()
         self._quiet = 0.0
         self._link.send(line)

@@ -46,7 +46,7 @@ plain = st.recursive(
 )
 objects = st.dictionaries(texts, plain, max_size=5)
 messages = st.one_of(
-    st.builds(RunJob, texts, objects, texts, texts, objects, st.floats(0, 1e6)),
+    st.builds(RunJob, texts, objects, texts, texts, objects, objects),
     st.builds(CancelJob, texts),
     st.builds(Written, texts),
     st.builds(Ask, texts, texts, objects),

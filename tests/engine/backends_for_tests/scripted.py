@@ -106,7 +106,7 @@ class Scripted:
         if not getattr(run, "remote_id", ""):
             note(os.path.basename(request.image))
         facts: dict[str, Any] = {"attempt": folder.name, "remote_id": getattr(run, "remote_id", "")}
-        facts |= {"expected_s": getattr(run, "expected_s", None), "account": sorted(getattr(run, "account", ()))}
+        facts |= {"expected_s": dict(getattr(run, "expected_s", ())), "account": sorted(getattr(run, "account", ()))}
         if facts["remote_id"]:
             facts["cost_usd"] = 0.25
         return Asset(folder / "made.glb", notices=("It is a triangle",), facts=facts)
