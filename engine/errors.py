@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .remote_errors import REMOTE, WRONG_ARGUMENTS
+
 USAGE = 2
 """Exit code of a command that was given wrong arguments."""
 FAILURE = 1
@@ -213,6 +215,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Contact with the {engine} engine was lost while the job for {name} was under way.",
         "Look at the account's usage before you press Retry, which may be billed again.",
     ),
+    "job_cancelled_there": (
+        FAILURE,
+        "The job for {name} was cancelled, also at its server, which may bill it all the same.",
+        "Press Retry to generate it again, which is billed again.",
+    ),
     "job_cancelled_late": (
         FAILURE,
         "The job for {name} was cancelled after its server had been asked for it, which may still bill it.",
@@ -243,167 +250,12 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The job ledger {path} was written by a newer Espalier.",
         "Update Espalier.",
     ),
-    # The remote engine
-    "remote_offline": (
-        FAILURE,
-        "Blender may not use the network, so {host} cannot be asked.",
-        "Turn on Allow Online Access in Preferences > System > Network.",
-    ),
-    "remote_locked": (
-        FAILURE,
-        "Blender was started without access to the network, so {host} cannot be asked.",
-        "Start it without --offline-mode.",
-    ),
-    "spending_unasked": (
-        USAGE,
-        "It would cost {total}, more than the {limit} that may be spent unasked.",
-        "Add --yes to spend it, or raise Ask Above USD in Espalier's preferences.",
-    ),
-    "remote_url_invalid": (
-        USAGE,
-        "The base URL {url} is not the address of a server.",
-        "Give an address like https://api.example.com, without a user name or a password.",
-    ),
-    "remote_url_insecure": (
-        USAGE,
-        "The base URL {url} is not encrypted, so anyone on the way could read the API key.",
-        "Use https; http is for addresses of this machine and of the local network.",
-    ),
-    "remote_key_missing": (
-        FAILURE,
-        "There is no API key for {host}.",
-        "Enter one in Espalier's preferences, or set EMPIRIOLABS_API_KEY.",
-    ),
-    "remote_key_invalid": (
-        FAILURE,
-        "{host} does not accept the API key from {source}{message}.",
-        "Check that key, or make a new one in your account there.",
-    ),
-    "remote_forbidden": (
-        FAILURE,
-        "{host} does not allow this request with the API key from {source}{message}.",
-        "Give the key the right to generate, or use another one.",
-    ),
-    "remote_credits": (
-        FAILURE,
-        "The account at {host} does not have enough credit{message}.",
-        "Top up the account, then press Retry.",
-    ),
-    "remote_model_missing": (
-        FAILURE,
-        "{host} has no model {model}{message}.",
-        "Check the base URL in Espalier's preferences.",
-    ),
-    "remote_model_unavailable": (
-        FAILURE,
-        "The model {model} is not available at {host} for now{message}.",
-        "Press Retry in a few minutes.",
-    ),
-    "remote_rate": (
-        FAILURE,
-        "{host} accepts no more requests from this account for now{message}.",
-        "Press Retry in a minute, or stop other programs that use the account.",
-    ),
-    "remote_refused": (
-        FAILURE,
-        "{host} refused the request with status {status}{message}.",
-        "Change what it complains about, then press Retry.",
-    ),
-    "remote_broken": (
-        FAILURE,
-        "{host} has a failure of its own, status {status}{message}.",
-        "Press Retry in a few minutes.",
-    ),
-    "remote_unreachable": (
-        FAILURE,
-        "{host} cannot be reached: {reason}.",
-        "Check the network connection and the base URL, then press Retry.",
-    ),
-    "remote_tls": (
-        FAILURE,
-        "The identity of {host} could not be verified: {reason}.",
-        "Check the clock and the base URL; behind a company's proxy, name its CA bundle in Espalier's preferences.",
-    ),
-    "remote_proxy": (
-        FAILURE,
-        "The network proxy does not let {host} be reached: {reason}.",
-        "Check the proxy settings of the system.",
-    ),
-    "remote_ca_missing": (
-        FAILURE,
-        "The CA bundle {path} cannot be used.",
-        "Choose a PEM file with certificates in Espalier's preferences, or leave it empty.",
-    ),
-    "remote_redirected": (
-        FAILURE,
-        "{host} sends the request on to {target}, where the API key must not go.",
-        "If you trust that address, make it the base URL in Espalier's preferences.",
-    ),
-    "remote_unreadable": (
-        FAILURE,
-        "{host} gave an answer that cannot be understood: {reason}.",
-        "Check the base URL in Espalier's preferences.",
-    ),
-    "remote_circuit_open": (
-        FAILURE,
-        "{host} failed {failures} times in a row, so nothing was sent.",
-        "Press Retry in {seconds} seconds or later.",
-    ),
-    "remote_outcome_unknown": (
-        FAILURE,
-        "The answer of {host} to the request was lost ({reason}), so it may be working on it; {known}.",
-        "Look at the account's usage before you press Retry, which may be billed again.",
-    ),
-    "remote_job_failed": (
-        FAILURE,
-        "{host} could not make the asset{message}.",
-        "Try another image or other settings; the account's usage tells whether it was billed.",
-    ),
-    "remote_job_stopped": (
-        FAILURE,
-        "The job was stopped at {host}: its state is {status}{message}.",
-        "Press Retry to generate again, which is billed again.",
-    ),
-    "remote_job_lost": (
-        FAILURE,
-        "{host} does not know the job {job} any more.",
-        "Look for the asset in the account's usage; if you changed the base URL or the key, change it back and Retry.",
-    ),
-    "remote_asset_none": (
-        FAILURE,
-        "{host} says that the asset is finished and names no file.",
-        "Press Retry to ask again; nothing is generated anew.",
-    ),
-    "remote_asset_gone": (
-        FAILURE,
-        "The finished asset can no longer be downloaded from {host} (status {status}).",
-        "Look for it in the account's usage, or generate it again.",
-    ),
-    "remote_asset_large": (
-        FAILURE,
-        "The asset from {host} is larger than {limit} MB.",
-        "Lower the texture size or the target faces, then generate again.",
-    ),
-    "remote_asset_invalid": (
-        FAILURE,
-        "What {host} delivered is not a GLB file: {reason}.",
-        "Press Retry to download it again; nothing is generated anew.",
-    ),
-    "remote_download": (
-        FAILURE,
-        "The asset could not be downloaded from {host}: {reason}.",
-        "Press Retry to go on; nothing is generated anew.",
-    ),
-    "remote_asset_refused": (
-        FAILURE,
-        "The asset is offered at {target}, which is not a safe address to download from.",
-        "Check the base URL in Espalier's preferences.",
-    ),
     "internal": (
         FAILURE,
         "Something unexpected happened ({reason}).",
         "Look at the log in {log}, and report it with the log attached.",
     ),
+    **{code: (USAGE if code in WRONG_ARGUMENTS else FAILURE, *sentences) for code, sentences in REMOTE.items()},
 }
 """code -> (exit code, sentence of cause, sentence of remedy), both with the fields of `EspalierError.fields`."""
 

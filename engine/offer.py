@@ -114,7 +114,8 @@ def read_offer(model: object) -> Offer:
     """Return the offer in a server's description of the model, a JSON object; never raises for what it holds."""
     if not isinstance(model, dict):
         return LISTED
-    described = model.get("data") if isinstance(model.get("data"), dict) else model
+    inner = model.get("data")
+    described: dict[str, Any] = inner if isinstance(inner, dict) else model
     prices = _prices(described.get("pricing_rows"))
     return Offer(
         MappingProxyType({**PRICE_USD, **prices}),
@@ -139,7 +140,8 @@ def _limits(described: object) -> dict[str, Limit]:
 def _entries(described: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield name and description of each parameter, given as a list of objects or as an object of objects."""
     if isinstance(described, dict):
-        members = described.get("properties") if isinstance(described.get("properties"), dict) else described
+        properties = described.get("properties")
+        members: dict[str, Any] = properties if isinstance(properties, dict) else described
         yield from ((name, entry) for name, entry in members.items() if isinstance(entry, dict))
     elif isinstance(described, list):
         for entry in described:
@@ -152,7 +154,7 @@ def _entries(described: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _limit(parameter: Parameter, entry: Mapping[str, Any]) -> Limit | None:
     """Return what of the table's range the server takes, or None where that is all of it, or nothing sensible."""
     if parameter.kind == "enum":
-        given = next((entry[key] for key in _CHOICES if isinstance(entry.get(key), list)), [])
+        given: list[Any] = next((entry[key] for key in _CHOICES if isinstance(entry.get(key), list)), [])
         words = {str(item.get("value", "") if isinstance(item, dict) else item) for item in given}
         common = tuple(choice for choice in parameter.choices if choice in words)
         return Limit(choices=common) if common and common != parameter.choices else None
@@ -174,11 +176,12 @@ def _range(entry: Mapping[str, Any]) -> tuple[float | None, float | None]:
         given = _NUMBER.findall(re.sub(r"(?<=\d)\s*[-\u2013]\s*(?=\d)", " ", given))
     if isinstance(given, dict):
         entry = {**entry, **given}
-    elif isinstance(given, list) and len(given) == 2:
-        return _number(given[0]), _number(given[1])
-    low = next((number for key in _LOWEST if (number := _number(entry.get(key))) is not None), None)
-    high = next((number for key in _HIGHEST if (number := _number(entry.get(key))) is not None), None)
-    return low, high
+    lowest, highest = [entry.get(key) for key in _LOWEST], [entry.get(key) for key in _HIGHEST]
+    if isinstance(given, list) and len(given) == 2:
+        lowest, highest = [given[0], *lowest], [given[1], *highest]
+    low = [number for value in lowest if (number := _number(value)) is not None]
+    high = [number for value in highest if (number := _number(value)) is not None]
+    return max(low, default=None), min(high, default=None)
 
 
 def _number(value: object) -> float | None:

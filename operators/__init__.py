@@ -10,11 +10,11 @@ from . import (
     image,
     import_asset,
     jobs,
+    key,
     preferences,
     rebuild,
     session,
     settings,
-    testing,
 )
 
 CLASSES = (
@@ -29,7 +29,7 @@ CLASSES = (
     jobs.ESPALIER_OT_put_away,
     jobs.ESPALIER_OT_dismiss,
     checking.ESPALIER_OT_check_usage,
-    testing.ESPALIER_OT_test_key,
+    key.ESPALIER_OT_test_key,
 )
 
 

@@ -38,7 +38,10 @@ def known(job: Job) -> list[str]:
 
 def _listed(usage: Mapping[str, Any], job: Job) -> str:
     """Return what the account's usage lists from shortly before the job was sent."""
-    events = [event for event in usage.get("events", ()) if event["time"] >= (job.started or 0.0) - EARLIER_S]
+    listed = usage["events"]
+    events = [event for event in listed if (event["time"] or 0.0) >= (job.started or 0.0) - EARLIER_S]
+    if listed and all(event["time"] is None for event in listed):
+        return f"The account's usage has {len(listed)} entries without a time."
     if not events:
         return "The account's usage lists nothing since then, so it was probably not accepted."
     lines = [f"{_moment(event['time'])} {pricing.dollars(event['cost_usd'] or 0.0)}" for event in events[:MOST_LISTED]]

@@ -10,7 +10,7 @@ import bpy
 from ..engine.errors import EspalierError
 from . import account, session
 from .inquiry import ACCOUNT
-from .testing import told
+from .key import told
 
 VALUES = 0.4
 """Where the values begin beside the labels of split properties, as a share of the width."""
@@ -22,7 +22,7 @@ class EspalierPreferences(bpy.types.AddonPreferences):
     bl_idname = account.PACKAGE
 
     base_url: bpy.props.StringProperty(
-        name="Server",
+        name="Base URL",
         description="Address of the API, for a server of your own or a proxy; empty for the vendor's own. "
         "It must begin with https, except on this machine and in a private network",
     )
@@ -33,7 +33,7 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         subtype="PASSWORD",
     )
     ca_bundle: bpy.props.StringProperty(
-        name="Certificates",
+        name="CA Bundle",
         description="File with the certificate authorities (PEM) to trust instead of the usual ones, where a server or "
         "a proxy has a certificate of its own",
         subtype="FILE_PATH",

@@ -192,10 +192,9 @@ def _tick() -> float | None:
         changed = queue.step()
         answered = session.inquiries.take(queue.answers())
         for job in changed:
-            if job.state is State.FAILED and job.error is not None:
+            # What was cancelled and has an error may be billed all the same.
+            if job.state in (State.FAILED, State.CANCELLED) and job.error is not None:
                 fail(job.error, job.id)
-            elif job.state is State.CANCELLED and job.error is not None:
-                session.notice = str(job.error)  # it may be billed all the same
         waiting = _import_one(queue)
     except Exception:
         # Blender would drop the timer without a word, and with it every job.

@@ -9,6 +9,9 @@ from ..operators import session
 from .server import draw_cost, draw_limit
 from .text import draw_wrapped
 
+CANCELLED = ("job_cancelled_there", "job_cancelled_late", "job_cancelled_blind")
+"""What is told of jobs that the person has cancelled and that may be billed all the same."""
+
 
 class SidebarPanel:
     """Where all panels of the extension live."""
@@ -68,8 +71,9 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
             return
         box = self.layout.box()
         row = box.row()
-        row.alert = True
-        row.label(text="Not Generated", icon="ERROR")
+        cancelled = error.code in CANCELLED
+        row.alert = not cancelled
+        row.label(text="Cancelled" if cancelled else "Not Generated", icon="INFO" if cancelled else "ERROR")
         row.operator("espalier.dismiss", text="", icon="X", emboss=False)
         column = box.column(align=True)
         draw_wrapped(column, context, error.cause)

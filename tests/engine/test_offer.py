@@ -69,6 +69,7 @@ def test_of_two_prices_for_a_resolution_the_higher_is_told():
         {"id": "ss_sampling_steps", "range": "2-50"},
         {"parameter": "ss_sampling_steps", "range": "2 \u2013 50"},
         {"name": "ss_sampling_steps", "range": {"min": 2, "max": 50}},
+        {"name": "ss_sampling_steps", "range": [1, 64], "minimum": 2, "maximum": 50},
         {"name": "ss_sampling_steps", "schema": {"ge": 1.5, "le": 50.5}},
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 from engine.parameters import PARAMETERS, Parameter
 
 MODEL = "trellis-2-4b"
+_BEGIN = time.time()
 PRICES = {"512": 0.025, "1024": 0.249, "1536": 0.499}
 MATCHING = {"512": "512", "1024": "1024_cascade", "1536": "1536_cascade"}
 QUEUED_SHARE = 0.15
@@ -172,8 +173,8 @@ class Book:
 
 
 def stamp(seconds: float) -> str:
-    """Return a time of the server as ISO 8601, from an arbitrary day on."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_760_000_000 + seconds))
+    """Return a time of the server as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_BEGIN + seconds))
 
 
 def _described(parameter: Parameter) -> dict[str, Any]:
