@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import EspalierError
 from ...files import replacing
+from ...offer import read_offer
 from .account import Account
 from .client import Client, told
 from .exchange import Reply
@@ -80,6 +81,15 @@ def _model(client: Client) -> dict[str, Any]:
         except (OSError, EspalierError):
             return {**found, "cached": False}
     return {**found, "cached": False}
+
+
+def priced(account: Account, resolution: str) -> tuple[float, str] | None:
+    """Return what an asset costs in USD, and whose figure that is, as far as it is known without asking."""
+    path = _cache(account)
+    offer = read_offer(_read_cache(path) if path is not None else None)
+    if resolution in offer.told:
+        return offer.prices[resolution], "price list of the server"
+    return (offer.prices[resolution], "price list") if account.is_vendors else None
 
 
 def usage(client: Client) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ...errors import EspalierError
+from ...imaging.read import read_image
 from ...progress import Cancelled, Stage
 from ...request import GenerationRequest, Request, is_url
 from ..base import Asset, JobRun
@@ -18,9 +21,9 @@ from .addresses import poll_path
 from .bucket import Bucket, path_for
 from .client import Client, Lost, is_ambiguous, told
 from .exchange import Limits, Reply
-from .faults import refused
+from .faults import quoted, refused
 from .job import RemoteJob
-from .payload import Payload, build, write_thumbnail
+from .payload import THUMBNAIL_SIDE, Payload, build, write_thumbnail
 from .reading import parse, read_created
 from .schedule import Circuit, Clock, SystemClock
 from .ticket import Ticket
@@ -63,13 +66,13 @@ class RemoteBackend:
         try:
             job = RemoteJob(client, bucket, run, request, notes)
             if run.remote_id:
+                picture = None
                 with run.stage("submit"):
-                    thumbnail = self._thumbnail_again(request, folder, run)
                     job.resume(Ticket.parse(run.remote_id))
             else:
                 with run.stage("read"):
                     payload = self._payload(request, account, run)
-                    thumbnail = write_thumbnail(payload.image, folder / "thumbnail.png") if payload.image else None
+                    picture = payload.thumbnail
                 with run.stage("submit"):
                     self._submit(job, client, payload, run)
                 del payload
@@ -77,6 +80,8 @@ class RemoteBackend:
                 job.await_result()
             with run.stage("download"):
                 glb = job.deliver(folder / "asset.glb")
+                picture = picture or _picture_again(request)
+                thumbnail = None if picture is None else write_thumbnail(picture, folder / "thumbnail.png")
             return Asset(glb, thumbnail, job.notices, job.facts)
         finally:
             client.close()
@@ -127,17 +132,6 @@ class RemoteBackend:
         finally:
             self._pictures.release()
 
-    def _thumbnail_again(self, request: GenerationRequest, folder: Path, run: JobRun) -> Path | None:
-        """Write the thumbnail of a job that was sent earlier; its image may be gone, which is no harm to the asset."""
-        if is_url(request.image):
-            return None
-        from ...imaging.read import read_image
-
-        try:
-            return write_thumbnail(read_image(request.image, longest=256), folder / "thumbnail.png")
-        except EspalierError:
-            return None
-
     def _submit(self, job: RemoteJob, client: Client, payload: Payload, run: JobRun) -> None:
         """Hand over the request, and have the ledger know of it before and after. Raises EspalierError, Cancelled."""
         sent = False
@@ -161,7 +155,8 @@ class RemoteBackend:
         account = client.account
         if not 200 <= reply.status < 300:
             if is_ambiguous(reply):
-                raise job.unknown(f"a gateway answered with status {reply.status}")
+                message = quoted(told(reply), account)
+                raise job.unknown(f"it failed with status {reply.status}{message}")
             run.ended()
             raise refused(reply.status, told(reply), account)
         if reply.body.startswith(b"glTF"):
@@ -180,6 +175,16 @@ class RemoteBackend:
         else:
             ticket = Ticket()
         job.begin(ticket, created.state)
+
+
+def _picture_again(request: GenerationRequest) -> Image.Image | None:
+    """Return the picture of a job that was sent in an earlier run; that it is gone is no harm to the asset."""
+    if is_url(request.image):
+        return None
+    try:
+        return read_image(request.image, longest=THUMBNAIL_SIDE)
+    except EspalierError:
+        return None
 
 
 class _Notes:

@@ -12,8 +12,8 @@ import requests
 from ...errors import EspalierError
 from .account import Account
 from .bucket import CREATE, POLL, Bucket
-from .exchange import NETWORK, Limits, Line, Reply, attend
-from .faults import TooLarge, refused, unreachable, why
+from .exchange import BROKEN, Limits, Line, Reply, attend
+from .faults import refused, unreachable, why
 from .payload import Body
 from .reading import Told, parse, read_created, read_error, read_job
 from .schedule import Circuit, Clock, backoff, retry_after, wait
@@ -24,8 +24,8 @@ _TRANSIENT = (408, 425, 429)
 _FIRM_TRIES = 3
 BODY_LIMIT = 65_536
 """Most bytes of an error answer that are read for what it says."""
-_AMBIGUOUS = (408, 499, 502, 504, *range(520, 528))
-"""Answers of a gateway, behind which the server may have taken the request all the same."""
+_DECIDED = ("model_unavailable", "model_not_found", "rate_limit_exceeded", "insufficient_credits", "invalid_api_key")
+"""Codes that say of a creation, whatever the status, that the server has not taken it."""
 
 Note = Callable[[str], None]
 
@@ -84,7 +84,7 @@ class Client:
                 before()
                 self._note(f"Sending the image to {self.account.host}")
                 reply = self._send(body)
-            except (*NETWORK, TooLarge) as error:
+            except BROKEN as error:
                 self._circuit.failed()
                 attempt += 1
                 if body.begun:
@@ -96,7 +96,7 @@ class Client:
             else:
                 asked = retry_after(reply.headers.get("Retry-After"))
                 self._circuit.failed() if reply.status >= 500 else self._circuit.succeeded()
-                again = reply.status == 429 or (reply.status == 503 and asked is not None)
+                again = reply.status == 429 or (asked is not None and reply.status == 503 and not is_ambiguous(reply))
                 if not again or self.clock.now() - began > self.limits.patience_s:
                     return reply
                 refused_again()
@@ -154,7 +154,7 @@ class Client:
             failure, delay = None, None
             try:
                 reply = attend(lambda _stop: self.line.exchange("GET", url), self.check, self.limits.answer_s)
-            except (*NETWORK, TooLarge) as error:
+            except BROKEN as error:
                 self.line.drop()
                 self._circuit.failed()
                 failure = unreachable(error, self.account)
@@ -190,7 +190,9 @@ class Client:
             line = Line(self.account, self.limits)
             try:
                 reply = line.exchange(method, target, fresh=True, read_s=self.limits.cancel_s)
-            except (*NETWORK, TooLarge, EspalierError):
+            except EspalierError:
+                return False
+            except BROKEN:
                 return False
             finally:
                 self._bucket.done(grant)
@@ -215,14 +217,11 @@ def told(reply: Reply) -> Told:
 
 
 def is_ambiguous(reply: Reply) -> bool:
-    """Tell whether an error answer to a creation leaves open whether the server has taken it."""
-    if reply.status not in _AMBIGUOUS:
-        return False
-    try:
-        body = parse(reply.body[:BODY_LIMIT])
-    except ValueError:
-        return True
-    return not (isinstance(body, dict) and isinstance(body.get("error"), dict))
+    """Tell whether an error answer to a creation leaves open whether the server has taken it.
+
+    Who answers with such a status, a gateway or the server in the midst of its work, cannot be seen from outside.
+    """
+    return (reply.status >= 500 or reply.status in (408, 499)) and told(reply).code.lower() not in _DECIDED
 
 
 def _stopped(reply: Reply) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
@@ -23,6 +23,7 @@ _TRIES = 6
 _FIRM_TRIES = 3
 _ENOUGH = 65_536
 _FOREVER_S = 7 * 86_400.0
+SMALL_BLOCK = 8192
 BASE64_BLOCK = 4 * 2**18
 
 
@@ -46,6 +47,9 @@ class _Refused(Exception):
         self.seconds = seconds
 
 
+_TRANSIENT: tuple[type[Exception], ...] = (*NETWORK, _Short, _Refused)
+
+
 def fetch(url: str, path: Path, client: Client, progress: Callable[[float], None]) -> None:
     """Download the GLB at `url` to `path`, which appears whole or not at all; `progress` gets fractions and may raise.
 
@@ -62,6 +66,7 @@ def fetch(url: str, path: Path, client: Client, progress: Callable[[float], None
             before, seconds = partial.size, None
             try:
                 _attempt(url, partial, client, progress)
+                client.check()
                 partial.finish()
                 return
             except Oversize as error:
@@ -72,7 +77,7 @@ def fetch(url: str, path: Path, client: Client, progress: Callable[[float], None
                 invalid += 1
                 if invalid >= _FIRM_TRIES:
                     raise EspalierError("remote_asset_invalid", host=host, reason=error) from error
-            except (*NETWORK, _Short, _Refused) as error:
+            except _TRANSIENT as error:
                 client.line.drop()
                 tries += 1
                 if partial.size - before >= min(_ENOUGH, (partial.declared or _ENOUGH) // 50):
@@ -150,16 +155,28 @@ def _receive(url: str, partial: Partial, turn: int, client: Client, stop: thread
         if begin is None:
             return
         partial.begin(turn, begin)
-        for block in response.iter_content(BLOCK):
-            if stop.is_set() or not partial.write(turn, block):
-                return
-            if partial.is_whole:
-                return
+        try:
+            for block in _blocks(response):
+                if stop.is_set() or not partial.write(turn, block):
+                    return
+        except NETWORK:
+            if not partial.is_whole:
+                raise
     if not partial.is_whole:
         # Where a part was asked for and all came anew, there is no more of it than that.
         if partial.has_all_that_was_announced and (begin < offset or not partial.resumable):
             raise Invalid("it is cut off")
         raise _Short("the answer ended early")
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    """Yield what comes as it comes, so that nothing is lost of what came before a connection broke."""
+    read = getattr(response.raw, "read1", None)
+    if read is None or response.headers.get("Content-Encoding"):
+        yield from response.iter_content(SMALL_BLOCK)
+        return
+    while block := read(BLOCK):
+        yield block
 
 
 def _begin(response: requests.Response, partial: Partial, offset: int) -> int | None:

@@ -20,8 +20,16 @@ from .account import Account, Secret
 from .addresses import is_loopback, is_private, may_carry_key, origin
 from .faults import TooLarge, TooSlow, redirected
 
-NETWORK = (requests.RequestException, http.client.HTTPException, OSError, ValueError)
-"""What an exchange raises that fails on the way."""
+NETWORK: tuple[type[Exception], ...] = (
+    requests.RequestException,
+    getattr(requests.exceptions, "BaseHTTPError", OSError),  # urllib3's own, which requests lets through here and there
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
+"""What a connection raises that fails on the way."""
+BROKEN: tuple[type[Exception], ...] = (*NETWORK, TooLarge)
+"""What an exchange raises that brings no answer."""
 REDIRECTS = 5
 BLOCK = 65_536
 _MOVED = (301, 302, 303, 307, 308)

@@ -12,12 +12,11 @@ from typing import Any, Protocol
 from urllib.parse import urljoin
 
 from ...errors import EspalierError
-from ...parameters import PRICE_USD
 from ...progress import Cancelled
 from ...request import GenerationRequest
 from ..base import JobRun
 from .addresses import host_of
-from .answers import what_is_known
+from .answers import priced, what_is_known
 from .bucket import Bucket
 from .client import Client, told
 from .download import Gone, fetch, unpack
@@ -170,7 +169,7 @@ class RemoteJob:
             self._notes.fraction = max(state.progress, self._notes.fraction)
             self._notes.tell(f"{words} {host}")
             return
-        expected = self._run.expected_s or self._bucket.expected(self._kind, _SURE) or 0.0
+        expected = self._run.expected_s.get("make") or self._bucket.expected(self._kind, _SURE) or 0.0
         if expected > 0.0:
             self._notes.fraction = max(self._notes.fraction, 0.95 * (1.0 - math.exp(-1.6 * elapsed / expected)))
             left = expected - elapsed
@@ -229,6 +228,8 @@ class RemoteJob:
                     break
                 self._notes.tell("The address of the asset has expired; asking for a fresh one")
                 self._refresh(host_of(url), status)
+        if self._ticket.job_id:
+            raise EspalierError("remote_download", host=host_of(url), reason=f"it answers with status {status}")
         self._run.ended()
         raise EspalierError("remote_asset_gone", host=host_of(url), status=status)
 
@@ -247,14 +248,12 @@ class RemoteJob:
 
     def _tell_facts(self) -> None:
         state, account = self._state, self._client.account
-        cost, source = state.cost_usd, "told by the server"
-        if cost is None and account.is_vendors:
-            cost, source = PRICE_USD[self._resolution], "price list"
+        told_cost = None if state.cost_usd is None else (state.cost_usd, "told by the server")
         self.facts["server"] = account.host
         if self._ticket.job_id:
             self.facts["remote_id"] = self._ticket.job_id
-        if cost is not None:
-            self.facts.update(cost_usd=cost, cost_source=source)
+        if (cost := told_cost or priced(account, self._resolution)) is not None:
+            self.facts["cost_usd"], self.facts["cost_source"] = cost
         if state.seconds is not None:
             self.facts["server_seconds"] = round(state.seconds, 1)
         assert state.status in DONE or state.link is not None or self._held

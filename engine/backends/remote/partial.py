@@ -156,8 +156,8 @@ class Partial:
                 raise Invalid(_kind(plain))
         if (self.declared or 0) > self._limit:
             raise Oversize(f"{self.declared} bytes by its own header")
-        if self.declared is not None:
-            plain = plain[: max(self.declared - self.size, 0)]
+        if self.declared is not None and self.size + len(plain) > self.declared:
+            raise Invalid("more follows after its end")
         if self.size + len(plain) > self._limit:
             raise Oversize(f"more than {self._limit} bytes")
         try:

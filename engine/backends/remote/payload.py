@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ...files import replacing
 from ...imaging.read import read_image, reduce_to
 from ...request import GenerationRequest, is_url
 from .faults import MODEL
@@ -23,11 +24,11 @@ THUMBNAIL_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The JSON of a creation, its SHA-256, and the picture that was sent, where it is here."""
+    """The JSON of a creation, its SHA-256, and a small picture of what is sent, where that is here."""
 
     body: bytes
     digest: str
-    image: Image.Image | None
+    thumbnail: Image.Image | None
 
 
 class Body:
@@ -61,16 +62,17 @@ def build(request: GenerationRequest, max_side: int, check: Callable[[], None] =
 
     Raises EspalierError as `read_image`, and whatever `check` raises.
     """
-    image = None
+    thumbnail = None
     source = request.image
     if not is_url(source):
         image = read_image(source, longest=max_side if request.parameters["preprocess_image"] else None)
         check()
         source = data_uri(image)
+        thumbnail = reduce_to(image, THUMBNAIL_SIDE)
         check()
     body = json.dumps({"model": MODEL, "image": source, **request.parameters}, ensure_ascii=True, allow_nan=False)
     data = body.encode("ascii")
-    return Payload(data, hashlib.sha256(data).hexdigest(), image)
+    return Payload(data, hashlib.sha256(data).hexdigest(), thumbnail)
 
 
 def data_uri(image: Image.Image) -> str:
@@ -89,8 +91,9 @@ def data_uri(image: Image.Image) -> str:
 
 
 def write_thumbnail(image: Image.Image, path: Path) -> Path:
-    """Write a small PNG of what was sent, and return its path."""
-    reduce_to(image, THUMBNAIL_SIDE).save(path, "PNG", exif=b"", icc_profile=None)
+    """Write a small picture as PNG, and return its path. Raises EspalierError where it cannot be written."""
+    with replacing(path) as partial:
+        partial.write_bytes(_encode(image, "PNG", optimize=True))
     return path
 
 
