@@ -19,12 +19,14 @@ def _shown() -> list[Job]:
 
 
 def progress_text(job: Job) -> str:
-    """Return the stage and the remaining time as the bar shows them."""
+    """Return the stage, and the remaining time unless the engine's own note tells it, as the bar shows them."""
+    if job.cancelling:
+        return "Cancelling"
     if job.state is State.QUEUED:
         return "Waiting"
     text = job.label or "Starting"
-    if job.remaining_s is not None:
-        text += f", {duration(job.remaining_s)} left"
+    if job.remaining_s is not None and " left" not in job.note:
+        text += f", about {duration(job.remaining_s)} left"
     return text
 
 
@@ -60,17 +62,19 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
             if job.state is State.UNKNOWN:
                 self._draw_unknown(context, job)
             else:
-                self._draw_job(job)
+                self._draw_job(context, job)
         if len(jobs) > MOST_SHOWN:
             self.layout.label(text=f"and {len(jobs) - MOST_SHOWN} more")
 
-    def _draw_job(self, job: Job) -> None:
+    def _draw_job(self, context: bpy.types.Context, job: Job) -> None:
         column = self.layout.column(align=True)
         column.label(text=job.request.name, icon="IMAGE_DATA")
         row = column.row(align=True)
         if job.active:
             row.progress(factor=job.fraction, text=progress_text(job))
             row.operator("espalier.cancel", text="", icon="X").job = job.id
+            if job.note:
+                draw_wrapped(column, context, job.note)
         else:
             row.operator("espalier.import_asset", icon="IMPORT").job = job.id
             row.operator("espalier.put_away", text="", icon="X").job = job.id

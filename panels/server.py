@@ -29,8 +29,8 @@ def draw_cost(layout: bpy.types.UILayout, context: bpy.types.Context, settings: 
         _draw_row(column, "Price", pricing.dollars(price) + ("" if told else " (list price)"))
     spent = session.spent()
     if spent.all > 0.0:
-        _draw_row(column, "Spent", f"{pricing.dollars(spent.session)} in this session")
-        _draw_row(column, "", f"{pricing.dollars(spent.all)} in all")
+        _draw_row(column, "This Session", f"{pricing.dollars(spent.session)} spent")
+        _draw_row(column, "In All", f"{pricing.dollars(spent.all)} spent")
 
 
 def draw_limit(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, name: str) -> None:

@@ -121,7 +121,7 @@ def test_the_key_is_in_the_preferences_alone(espalier, server, session, user_res
               if p.subtype == "PASSWORD"]  # fmt: skip
     assert secret == ["api_key"]
     for owner in (bpy.types.Scene.bl_rna.properties["espalier"].fixed_type, bpy.ops.espalier.generate.get_rna_type()):
-        assert not {name for name in owner.properties.keys() if "key" in name or "url" in name}
+        assert not {name for name in dict(owner.properties) if "key" in name or "url" in name}
 
 
 def test_a_worker_is_not_started_with_the_key(espalier, server, session, picture):

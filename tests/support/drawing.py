@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Drawing:
-    """Takes what `bpy.types.UILayout` takes, and keeps the texts, properties and operators, those of sub-layouts too."""
+    """Takes what `bpy.types.UILayout` takes; keeps the texts, properties and operators, those of sub-layouts too."""
 
     def __init__(self, parent: Drawing | None = None) -> None:
         self.texts: list[str] = parent.texts if parent else []
