@@ -9,6 +9,7 @@ import socket
 import struct
 import urllib.parse
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
@@ -65,17 +66,15 @@ class Handler(BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         at = place_of(self.command, path)
         fault = api.script.next(at) if at and not (foreign and at != "asset") else None
-        status = 0
+        seen = api.note(foreign, self.command, self.path, headers)
         try:
             if api.latency_s:
                 api.closing.wait(api.latency_s)
             answer = self._answer(api, foreign, at, path, headers, fault)
-            status = answer.status
-            api.note(foreign, self.command, self.path, headers, status)
+            seen.status = answer.status
             self._send(api, answer)
         except Dropped:
-            if not status:
-                api.note(foreign, self.command, self.path, headers, 0)
+            seen.status = seen.status or -1
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -357,5 +356,11 @@ def _huge(answer: Answer, fault: Fault) -> Answer:
     size = int(fault.value)
     head = api_assets.declaring(answer.body, size)[:20]
     if fault.kind == "huge_gzip":
-        return Answer(200, gzip.compress(head + bytes(size - 20), 1), {**answer.headers, "Content-Encoding": "gzip"})
+        return Answer(200, bomb(head, size), {**answer.headers, "Content-Encoding": "gzip"})
     return Answer(200, head, answer.headers, zeros=size - 20, chunked=fault.kind == "huge_chunked")
+
+
+@cache
+def bomb(head: bytes, size: int) -> bytes:
+    """Return `head` and zeros, `size` bytes in all, compressed."""
+    return gzip.compress(head + bytes(size - len(head)), 1)

@@ -15,6 +15,7 @@ Assets come from another origin, as the documents say ("public, so the key must 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import socket
 import ssl
@@ -39,16 +40,19 @@ KEY = "sk-empiriolabs-loopback-0123456789abcdefABCDEF"
 FOREIGN_HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
-    """One request as it came in: the server's time, whether it came to the foreign origin, and the answer's status."""
+    """One request as it came in: the server's time, whether it came to the foreign origin, and the answer's status.
+
+    The status is 0 until there is an answer.
+    """
 
     time: float
     foreign: bool
     method: str
     path: str
     headers: dict[str, str]
-    status: int
+    status: int = 0
 
 
 class Listener(ThreadingHTTPServer):
@@ -195,9 +199,11 @@ class ApiServer:
             or (seen.foreign and (self.key in str(seen.headers) or {"authorization", "x-api-key"} & set(seen.headers)))
         ]
 
-    def note(self, foreign: bool, method: str, path: str, headers: dict[str, str], status: int) -> None:
+    def note(self, foreign: bool, method: str, path: str, headers: dict[str, str]) -> Seen:
         """Remember a request."""
-        self.seen.append(Seen(self.clock.now(), foreign, method, path, headers, status))
+        seen = Seen(self.clock.now(), foreign, method, path, headers)
+        self.seen.append(seen)
+        return seen
 
 
 def main() -> None:
@@ -226,7 +232,7 @@ def main() -> None:
         try:
             while True:
                 time.sleep(0.2)
-                for seen in server.seen[shown:]:
+                for seen in itertools.takewhile(lambda seen: seen.status, server.seen[shown:]):
                     print(f"{seen.time:9.2f} {seen.status} {seen.method} {seen.path}", file=sys.stderr, flush=True)
                     shown += 1
         except KeyboardInterrupt:
