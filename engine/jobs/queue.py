@@ -250,7 +250,7 @@ class JobQueue:
         if verdict.state is State.READY:
             result = self._library.result(job.id)
             changes |= {"result": result, "spent": job.spent + billed(job, result)}
-        if verdict.state is State.RUNNING:
+        if verdict.state in (State.RUNNING, State.QUEUED) and not self._foreman.is_free(job):
             changes["attempts"] = 0  # they count what the job did to workers, not what happened to Blender
         changes["finished"] = None if verdict.state in ACTIVE else time.time()
         return Move(job.id, row.serial, verdict.state, changes)

@@ -30,7 +30,8 @@ def after_crash(job: Job, made: bool, placed: bool, free: bool, most_attempts: i
     `free`: the work may be done again unasked.
 
     A finished asset is never made again. Free work is, up to `most_attempts`. Paid work that has an id at its server is
-    asked after; what was never sent to one is begun again; in between, only the person can find out.
+    asked after; what was never sent to one is begun again, as it only stood in line when its Blender ended; in between,
+    only the person can find out.
     """
     if job.state is State.QUEUED:
         return Verdict(State.QUEUED)
@@ -42,7 +43,7 @@ def after_crash(job: Job, made: bool, placed: bool, free: bool, most_attempts: i
         return Verdict(State.RUNNING)
     if not free and job.digest:
         return Verdict(State.UNKNOWN, EspalierError("job_outcome_unknown", name=job.request.name))
-    if job.attempts < most_attempts:
+    if not free or job.attempts < most_attempts:
         return Verdict(State.QUEUED)
     return Verdict(State.FAILED, EspalierError("job_interrupted", name=job.request.name))
 

@@ -290,7 +290,7 @@ def test_recovery_is_a_legal_move_and_never_pays_twice(found: Job, made: bool, p
     elif begun and not free and found.digest:
         assert verdict.state is State.UNKNOWN
     elif begun:
-        assert verdict.state is (State.QUEUED if found.attempts < 3 else State.FAILED)
+        assert verdict.state is (State.QUEUED if not free or found.attempts < 3 else State.FAILED)
     assert (verdict.error is not None) == (verdict.state in (State.FAILED, State.UNKNOWN))
 
 
