@@ -123,6 +123,8 @@ def what_is_known(client: Client, since: float) -> str:
 
 def read_balance(body: Any) -> float | None:
     """Return the balance in USD that a usage answer tells."""
+    if not isinstance(body, dict):
+        return None
     for owner in (body, *(body.get(name) for name in ("data", "account", "usage", "billing"))):
         if not isinstance(owner, dict):
             continue

@@ -158,6 +158,8 @@ class RemoteJob:
         progress = self._state.progress
         if expected is None and progress is not None and progress >= 0.2:
             expected = (self._polled - self._born) / progress
+        if expected is None:
+            expected = self._run.expected_s.get("make")
         moment = due(self._born, self._polled, self._polls, crowd, expected)
         return self._polled + (moment - self._polled) * (jitter if moment - self._polled < 10.0 else 1.0)
 
