@@ -82,7 +82,7 @@ def data_uri(image: Image.Image) -> str:
     """
     opaque = image.getchannel("A").getextrema()[0] == 255
     pixels = image.convert("RGB") if opaque else image
-    kind, data = "png", _encode(pixels, "PNG", optimize=True)
+    kind, data = "png", _encode(pixels, "PNG")
     if opaque:
         jpeg = _encode(pixels, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
         if len(jpeg) < len(data):
