@@ -67,6 +67,11 @@ class Inquiries:
                     inquiry.answer = answer
         return bool(answers)
 
+    def forget(self, *questions: str) -> None:
+        """Forget what was answered to `questions`, or to all: another server or account would be asked now."""
+        for question in questions or tuple(self._known):
+            self._known.pop(question, None)
+
     @property
     def awaited(self) -> bool:
         """Whether an answer is still to come."""

@@ -46,6 +46,7 @@ class ESPALIER_OT_test_key(bpy.types.Operator):
         inquiry = session.session.inquiries.of(ACCOUNT)
         try:
             session.ask(ACCOUNT)
+            pricing.refresh()
         except EspalierError as error:
             inquiry.error = error
         if bpy.app.background:

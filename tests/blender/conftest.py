@@ -102,8 +102,8 @@ def preferences(espalier: Espalier, monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 @pytest.fixture
 def server(preferences: Any) -> Iterator[ApiServer]:
-    """Return a server that makes an asset in three of its seconds, of which ten pass in one; the add-on knows it."""
-    with ApiServer(job_s=3.0, scale=10.0) as api:
+    """Return a server that the add-on knows; it answers a creation once the asset is made, in 0.3 seconds."""
+    with ApiServer("id-and-result", job_s=3.0, scale=10.0) as api:
         preferences.base_url, preferences.api_key = api.url, api.key
         yield api
         assert not api.leaks()

@@ -2,6 +2,8 @@
 """The remote engine from Blender's side, against a real server on loopback: objects, prices, keys, and what is told."""
 
 import os
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.support.api_book import PRICES
 from tests.support.api_faults import Fault
+from tests.support.api_forms import FORMS
 from tests.support.api_server import KEY
 from tests.support.drawing import drawn
 
@@ -31,6 +34,7 @@ def _submit(espalier, picture, **parameters):
 
 
 def test_an_image_becomes_an_object_and_the_server_is_told_everything(espalier, server, session, picture):
+    server.form = FORMS["documented"]
     settings = {"resolution": "512", "seed": 7, "ss_guidance_strength": 6.5, "texture_size": "1024"}
     assert not bpy.app.online_access, "none is needed for this machine"
     assert bpy.ops.espalier.generate("EXEC_DEFAULT", engine="remote", filepath=str(picture), **settings) == {"FINISHED"}
@@ -71,6 +75,22 @@ def test_without_online_access_nothing_is_sent_and_the_preference_is_named(espal
     with pytest.raises(RuntimeError, match="Allow Online Access"):
         bpy.ops.espalier.test_key("EXEC_DEFAULT")
     assert session.session.queue is None, "not even a worker was started"
+
+
+def test_where_the_command_line_decided_that_is_named(espalier, preferences, monkeypatch):
+    account = espalier.module("operators.account")
+    app = SimpleNamespace(online_access=False, online_access_override=True)
+    monkeypatch.setattr(account, "bpy", SimpleNamespace(app=app, context=bpy.context))
+    assert "--offline-mode" in account.problem().remedy
+
+
+def test_enabling_does_not_import_what_only_the_remote_engine_needs():
+    program = (
+        "import bpy, sys; from tests.support import extension; name = extension.enable();"
+        "print([m for m in sys.modules if m.startswith(f'{name}.engine.backends.remote')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_online_access_is_looked_at_when_the_job_is_handed_over(espalier, preferences, session, picture):
@@ -127,8 +147,9 @@ def test_the_key_is_in_the_preferences_alone(espalier, server, session, user_res
 def test_a_worker_is_not_started_with_the_key(espalier, server, session, picture):
     if not os.path.isdir("/proc/self"):
         pytest.skip("there is no /proc to look into")
+    server.form = FORMS["documented"]
     _submit(espalier, picture, resolution="512")
-    _pump(session, lambda: session.known_jobs()[0].state == "running")
+    _pump(session, lambda: session.known_jobs()[0].remote_id)
     children = [
         pid
         for pid in os.listdir("/proc")
@@ -198,7 +219,7 @@ def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, 
 
 
 def test_cancelling_tells_that_it_may_be_billed(espalier, server, session, picture):
-    server.book.job_s = 600.0
+    server.form, server.book.job_s = FORMS["documented"], 600.0
     job = _submit(espalier, picture, resolution="512")
     _pump(session, lambda: bool(session.known_job(job).remote_id))
     cancel = espalier.module("operators.jobs").ESPALIER_OT_cancel
@@ -208,8 +229,9 @@ def test_cancelling_tells_that_it_may_be_billed(espalier, server, session, pictu
     _pump(session, lambda: not session.known_job(job).active)
     assert time.monotonic() - before < 5.0
     assert session.known_job(job).state == "cancelled"
-    assert session.session.error.code == "job_cancelled_there"
-    assert "bill it all the same" in str(session.session.error)
+    # "There", if the server answered the cancel within the moment that it has; "late" on a busy machine.
+    assert session.session.error.code in {"job_cancelled_there", "job_cancelled_late"}
+    assert "bill it" in session.session.error.cause
     shown = drawn(espalier.module("panels.sidebar").ESPALIER_PT_main, bpy.context.scene, bpy.context.preferences)
     assert "Cancelled" in shown.texts
     assert "espalier.retry" in shown.operators

@@ -30,6 +30,8 @@ def test_the_price_is_the_tables_until_the_server_tells_another(espalier, server
     assert pricing.price("remote", "512") is None
     pricing.refresh()
     assert len(server.requests("GET", "/v1/models/")) == 1, "it is asked once"
+    preferences.base_url = "https://proxy.example.com"
+    assert pricing.price("remote", "1024") == 0.249, "what one server told does not count for another"
 
 
 def test_the_panel_shows_price_limit_and_spending(espalier, server, preferences, session, picture):
@@ -50,7 +52,7 @@ def test_the_panel_shows_price_limit_and_spending(espalier, server, preferences,
     settings.resolution = "512"
     shown = _main(espalier)
     assert "0.025 USD" in shown.texts
-    assert ["0.025 USD spent"] * 2 == [text for text in shown.texts if "spent" in text]
+    assert [text for text in shown.texts if "spent" in text] == ["0.025 USD spent"] * 2
     assert "The server takes only 512, 1024" in shown.texts
     assert "screen.userpref_show" not in shown.operators
 
