@@ -299,14 +299,20 @@ class Foreman:
         """Decide about a job whose worker is gone, after a look whether it had finished all the same."""
         job = entry.job
 
-        def follow(made: bool | None, error: BaseException | None) -> None:
+        def look() -> tuple[bool, str]:
+            return self._library.made(job.id, job.runs), self._library.remote_id(job.id, job.runs)
+
+        def follow(found: tuple[bool, str] | None, error: BaseException | None) -> None:
             free = self.is_free(job)
+            made, remote_id = found or (False, "")
+            if remote_id and not entry.job.remote_id:
+                self._book.note(entry, remote_id=remote_id)
             if made and not (entry.job.cancelling and free):
                 self._book.move(entry, State.FETCHING, partial(self.fetch, entry))
             else:
                 self._finish(entry, after_loss(entry.job, event.started, free, self._most_attempts, event.error))
 
-        self._book.work(entry, lambda: self._library.made(job.id, job.runs), follow)
+        self._book.work(entry, look, follow)
 
     def _finish(self, entry: Entry, verdict: Verdict, **changes: Any) -> None:
         """Bring a job that made nothing to its end, or back into the line, then remove what there is of its files."""

@@ -19,6 +19,7 @@ from .job import ACTIVE, State
 
 ASSET = "asset.glb"
 RESULT = "result.json"
+REMOTE_ID = "remote_id"
 PARTIAL = ".partial"
 _SCANNED_S = 3.0
 _PARTIAL_NAME = re.compile(rf"(?P<job>.+)-(?P<run>\d+){re.escape(PARTIAL)}")
@@ -59,6 +60,13 @@ class Library:
     def made(self, job: str, run: int) -> bool:
         """Tell whether the worker finished it, and whether it can be, or is already, in its place."""
         return _whole(self.partial(job, run)) or self.whole(job)
+
+    def remote_id(self, job: str, run: int) -> str:
+        """Return what the worker was told by a server that it calls the job, empty if it was told nothing."""
+        try:
+            return (self.partial(job, run) / REMOTE_ID).read_text("utf-8")
+        except (OSError, ValueError):
+            return ""
 
     def promote(self, job: str, run: int) -> dict[str, Any]:
         """Move what the worker finished into its place, unless it is there already; return its result.json.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -245,8 +246,10 @@ class JobQueue:
         job = row.job
         made = job.state is not State.QUEUED and self._library.made(job.id, job.runs)
         placed = made and self._library.whole(job.id)
+        if job.digest and not job.remote_id:
+            job = replace(job, remote_id=self._library.remote_id(job.id, job.runs))
         verdict = after_crash(job, made, placed, self._foreman.is_free(job), self._most_attempts)
-        changes: dict[str, Any] = {"error": verdict.error}
+        changes: dict[str, Any] = {"error": verdict.error, "remote_id": job.remote_id}
         if verdict.state is State.READY:
             result = self._library.result(job.id)
             changes |= {"result": result, "spent": job.spent + billed(job, result)}

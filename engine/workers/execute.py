@@ -20,7 +20,7 @@ from ..errors import EspalierError
 from ..files import replacing, sync_file, sync_folder, unwritable
 from ..progress import Run
 from ..request import Request
-from .handover import PREPARE
+from .handover import PREPARE, REMOTE_ID
 
 ASSET = "asset.glb"
 THUMBNAIL = "thumbnail.png"
@@ -51,6 +51,7 @@ def execute(backend: Backend, request: Request, folder: Path, run: JobRun) -> di
         with run.stage(PREPARE), _one_at_a_time(run):
             facts = _prepare(folder, run)
         result = _describe(backend, asset, facts, run.timings)
+        (folder / REMOTE_ID).unlink(missing_ok=True)
         (folder / REQUEST).write_bytes(_as_json(request.to_json()))
         text = _as_json(result)
         for path in sorted(folder.rglob("*")):

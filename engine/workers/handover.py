@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import MappingProxyType
 
 from ..backends.base import Backend, JobRun
+from ..errors import EspalierError
+from ..files import replacing
 from ..progress import Cancelled, Progress, Stage
 from .messages import Accepted, Message, Reached, RunJob, Submitting
 
 PREPARE = "prepare"
+REMOTE_ID = "remote_id"
+"""A file in the folder of a job that is made, with what the server calls it: should the parent die before it writes."""
+
 _PREPARE_SHARE = 0.06
 
 
@@ -39,6 +46,7 @@ class Handover(JobRun):
         self.over = False
         """Whether the server has nothing of this job that could be asked after."""
         self._job = order.job
+        self._folder = Path(order.folder)
         self._send = send
         self._news = threading.Event()
         self._written = 0
@@ -56,6 +64,8 @@ class Handover(JobRun):
 
     def accepted(self, remote_id: str) -> None:
         self.remote_id, self.sent = remote_id, False
+        with contextlib.suppress(EspalierError), replacing(self._folder / REMOTE_ID) as partial:
+            partial.write_text(remote_id, "utf-8")
         self._tell(Accepted(self._job, remote_id))
 
     def ended(self) -> None:

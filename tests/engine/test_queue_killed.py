@@ -28,7 +28,7 @@ MADE = POINTS[POINTS.index("before-commit fetching") :]
 """From here on the asset is finished, and is never made again."""
 BILLED = [f"{when} {state}" for state in ("submitting", "running", "digest", "remote_id", "fetching", "ready")
           for when in ("before-commit", "after-commit", "before-act", "after-act")]  # fmt: skip
-OPEN = BILLED[BILLED.index("after-commit digest") : BILLED.index("before-commit remote_id") + 1]
+OPEN = BILLED[BILLED.index("after-commit digest") : BILLED.index("before-commit remote_id")]
 """Between the two, nobody but the server knows whether it was asked."""
 SERIES = 6
 KILLS_IN_A_SERIES = 11
