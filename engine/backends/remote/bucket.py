@@ -29,6 +29,8 @@ STARVING_S = 300.0
 """A poll that waited so long goes before creations: results do not live for ever."""
 KEPT_S = 86_400.0
 SAMPLES = 24
+FRESH_S = 2.0
+"""What other processes learned is looked up this often."""
 _BUSY_S = 10.0
 _AHEAD_S = 3600.0
 _SCHEMA = """
@@ -62,6 +64,7 @@ class Bucket:
         self._lock = threading.Lock()
         self._connection = self._open()
         self._samples: dict[str, list[float]] = {}
+        self._read_at: dict[str, float] = {}
 
     def close(self) -> None:
         """Close the file."""
@@ -137,7 +140,11 @@ class Bucket:
             self._read_samples(db, kind, now)
 
     def expected(self, kind: str, share: float) -> float | None:
-        """Return in how many seconds `share` of the last jobs of `kind` were done, as far as this process knows."""
+        """Return in how many seconds `share` of the last jobs of `kind` were done, whichever process saw them done."""
+        now = self._clock.now()
+        if now - self._read_at.get(kind, -FRESH_S) >= FRESH_S:
+            with self._changing() as db:
+                self._read_samples(db, kind, now)
         return quantile(self._samples.get(kind, []), share)
 
     def _read_samples(self, db: sqlite3.Connection, kind: str, now: float) -> None:
@@ -145,7 +152,7 @@ class Bucket:
             "SELECT seconds FROM took WHERE kind = ? AND at BETWEEN ? AND ? ORDER BY id DESC LIMIT ?",
             (kind, now - KEPT_S, now + 1.0, SAMPLES),
         )
-        self._samples[kind] = [seconds for (seconds,) in rows]
+        self._samples[kind], self._read_at[kind] = [seconds for (seconds,) in rows], now
 
     def _try(self, me: str, rank: int, since: float) -> tuple[int | None, float]:
         """Return a place, or how long to wait before trying again."""
