@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.backends.remote.account import Account
-from engine.backends.remote.answers import read_balance, read_events
 from engine.backends.remote.client import is_ambiguous
 from engine.backends.remote.exchange import Reply
 from engine.backends.remote.faults import job_failed, refused
@@ -30,6 +29,7 @@ from engine.backends.remote.reading import (
     read_time,
 )
 from engine.backends.remote.ticket import Ticket
+from engine.backends.remote.usage import read_balance, read_events
 
 LINK = "https://cdn.example/a.glb?sig=1"
 WORDS = (

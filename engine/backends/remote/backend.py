@@ -51,6 +51,7 @@ class RemoteBackend:
         self._pictures = threading.Semaphore(_PICTURES_AT_ONCE)
         self._buckets: dict[tuple[Path | None, int], Bucket] = {}
         self._circuits: dict[str, Circuit] = {}
+        self._ours: set[str] = set()
 
     def generate(self, request: Request, folder: Path, run: JobRun) -> Asset:
         """Make the asset inside `folder`, or come for one that the server makes already (`run.remote_id`).
@@ -64,7 +65,7 @@ class RemoteBackend:
         notes = _Notes(run)
         client = Client(account, bucket, circuit, self._clock, self._limits, run.check, notes.tell)
         try:
-            job = RemoteJob(client, bucket, run, request, notes)
+            job = RemoteJob(client, bucket, run, request, notes, self._ours)
             if run.remote_id:
                 picture = None
                 with run.stage("submit"):
@@ -139,7 +140,7 @@ class RemoteBackend:
         def before() -> None:
             nonlocal sent
             sent = True
-            run.submitting(payload.digest)
+            job.submitting(payload.digest)
 
         try:
             reply = client.create(payload.body, before, run.ended)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import secrets
 import threading
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin
@@ -16,7 +16,7 @@ from ...progress import Cancelled
 from ...request import GenerationRequest
 from ..base import JobRun
 from .addresses import host_of
-from .answers import priced, what_is_known
+from .answers import priced
 from .bucket import Bucket
 from .client import Client, told
 from .download import Gone, fetch, unpack
@@ -25,13 +25,15 @@ from .faults import job_failed, refused
 from .reading import DONE, JobState, Link, parse, read_job
 from .schedule import Crowd, due, wait
 from .ticket import Ticket
+from .usage import find_output, what_is_known
 
 LOOK_S = 1.0
 _CANCEL_S = 2.0
 _YOUNG_S = 30.0
 _LOST_TRIES = 3
 _EMPTY_TRIES = 5
-_UNREADABLE_TRIES = 8
+_UNREADABLE_S = 300.0
+"""How long to bear with a network that answers in the server's place, a hotel's say."""
 _FRESH_LINKS = 3
 _SURE, _SAVING = 0.5, 0.7
 
@@ -47,8 +49,17 @@ class Notes(Protocol):
 class RemoteJob:
     """What is known of one job while it is made. `notices` and `facts` are for the finished asset."""
 
-    def __init__(self, client: Client, bucket: Bucket, run: JobRun, request: GenerationRequest, notes: Notes) -> None:
-        self._client, self._bucket, self._run, self._notes = client, bucket, run, notes
+    def __init__(
+        self,
+        client: Client,
+        bucket: Bucket,
+        run: JobRun,
+        request: GenerationRequest,
+        notes: Notes,
+        ours: set[str],
+    ) -> None:
+        """`ours` are the ids of all jobs that this process knows of, to which this one's is added."""
+        self._client, self._bucket, self._run, self._notes, self._ours = client, bucket, run, notes, ours
         self._resolution = str(request.parameters["resolution"])
         self._kind = f"{self._resolution}/{request.parameters['texture_size']}"
         self._name = secrets.token_hex(8)
@@ -56,22 +67,28 @@ class RemoteJob:
         self._state = JobState("pending")
         self._held = b""
         self._born = client.clock.now()
-        self._sent_at = time.time()
+        self._sent = self._born
         self._resumed = False
         self._polls = 0
         self._polled = self._born
         self.notices: tuple[str, ...] = ()
         self.facts: dict[str, Any] = {}
 
+    def submitting(self, digest: str) -> None:
+        """Have the ledger know that the request is about to be sent. Raises Cancelled."""
+        self._run.submitting(digest)
+        self._sent = self._client.clock.now()
+
     def unknown(self, reason: str) -> EspalierError:
         """Return the failure of a request whose fate nobody knows, with what the server's usage list tells of it."""
         client = self._client
-        known = what_is_known(client, self._sent_at)
+        known = what_is_known(client, client.clock.now() - self._sent, self._ours)
         return EspalierError("remote_outcome_unknown", host=client.account.host, reason=reason, known=known)
 
     def begin(self, ticket: Ticket, state: JobState) -> None:
         """Take over what the server has just accepted; return once the ledger has it. Raises Cancelled."""
         self._ticket, self._state = ticket, state
+        self._ours.add(ticket.job_id)
         self._born = self._polled = self._client.clock.now()
         if ticket.text:
             self._or_cancel(lambda: self._run.accepted(ticket.text))
@@ -84,6 +101,7 @@ class RemoteJob:
     def resume(self, ticket: Ticket) -> None:
         """Take over what the server accepted in an earlier run."""
         self._ticket, self._resumed = ticket, True
+        self._ours.add(ticket.job_id)
         if ticket.link:
             self._state = JobState("done", "completed", link=Link(url=ticket.link))
 
@@ -103,28 +121,32 @@ class RemoteJob:
         if self._state.phase == "failed":
             self._fail(self._state)
         clock = self._client.clock
-        missing = empty = unreadable = 0
+        missing, empty, unreadable = 0, 0, 0.0
         try:
             while True:
                 moment = self._wait_for_turn()
-                reply = self._client.get(self._ticket.url(self._client.account.base), moment)
+                # A server that tells a path of its own may know the documented one all the same.
+                ticket = Ticket(self._ticket.job_id) if missing % 2 else self._ticket
+                reply = self._client.get(ticket.url(self._client.account.base), moment)
                 before, self._polled = self._polled, clock.now()
                 self._polls += 1
                 if reply.status in (404, 410):
                     missing += 1
                     young = not self._resumed and self._polled - self._born < _YOUNG_S
                     if reply.status == 410 or (missing >= _LOST_TRIES and not young):
-                        self._lost()
+                        self._state = self._lost()
+                        return
                     continue
                 state = self._read(reply)
                 if state is None:
-                    unreadable += 1
-                    if unreadable >= _UNREADABLE_TRIES:
-                        reason = "it is not the state of a job"
-                        raise EspalierError("remote_unreadable", host=self._client.account.host, reason=reason)
+                    unreadable = unreadable or self._polled
+                    host = self._client.account.host
+                    if self._polled - unreadable > _UNREADABLE_S:
+                        raise EspalierError("remote_unreadable", host=host, reason="it is not the state of a job")
+                    self._notes.tell(f"{host} gives answers that cannot be understood. Trying again")
                     continue
                 self._state = state
-                missing = unreadable = 0
+                missing, unreadable = 0, 0.0
                 if state.phase == "failed":
                     self._fail(state)
                 if state.phase == "done":
@@ -206,7 +228,12 @@ class RemoteJob:
         self._run.ended()
         raise job_failed(state, self._client.account)
 
-    def _lost(self) -> None:
+    def _lost(self) -> JobState:
+        """Return a job that the server has forgotten as its usage list tells of it, which outlives it by days."""
+        self._notes.tell(f"{self._client.account.host} has forgotten the job; looking for the asset in the usage list")
+        link = find_output(self._client, self._ticket.job_id)
+        if link is not None:
+            return JobState("done", "completed", link=link)
         self._run.ended()
         raise EspalierError("remote_job_lost", host=self._client.account.host, job=self._ticket.job_id)
 
@@ -239,8 +266,12 @@ class RemoteJob:
         """Poll once more, for an address of the asset that is good."""
         reply = self._client.get(self._ticket.url(self._client.account.base))
         if reply.status in (404, 410):
-            self._run.ended()
-            raise EspalierError("remote_asset_gone", host=host, status=status)
+            link = find_output(self._client, self._ticket.job_id)
+            if link is None or link == self._state.link:
+                self._run.ended()
+                raise EspalierError("remote_asset_gone", host=host, status=status)
+            self._state = replace(self._state, link=link)
+            return
         state = self._read(reply)
         if state is not None and state.link is not None:
             self._state = state
