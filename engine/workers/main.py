@@ -51,7 +51,7 @@ class Child:
         self._cancelled: set[str] = set()
         self._lock = threading.Lock()
         self._at_work = 0
-        self._helpers: set[threading.Thread] = set()
+        self._helpers: list[threading.Thread] = []
         self._ending = False
 
     def listen(self) -> None:
@@ -67,11 +67,11 @@ class Child:
                     self._orders.put(order)
                 elif isinstance(order, CancelJob):
                     self._cancelled.add(order.job)
-                    if order.job in self._runs:
-                        self._runs[order.job].notice()
+                    if (run := self._runs.get(order.job)) is not None:
+                        run.notice()
                 elif isinstance(order, Written):
-                    if order.job in self._runs:
-                        self._runs[order.job].written()
+                    if (run := self._runs.get(order.job)) is not None:
+                        run.written()
                 elif isinstance(order, Ask):
                     self._orders.put(order)
                 elif isinstance(order, Shutdown):
@@ -100,23 +100,24 @@ class Child:
             else:
                 with self._working():
                     self._make(backend, order)
-        for helper in tuple(self._helpers):
+        for helper in self._helpers:
             helper.join()
         backend.close()
 
     def _help(self, act: Callable[..., None], *arguments: object) -> None:
-        """Do `act` in a thread of its own."""
+        """Do `act` in a thread of its own, or here and now where the system has no more threads."""
 
         def work() -> None:
-            try:
-                with self._working():
-                    act(*arguments)
-            finally:
-                self._helpers.discard(threading.current_thread())
+            with self._working():
+                act(*arguments)
 
         helper = threading.Thread(target=work, name="helper", daemon=True)
-        self._helpers.add(helper)
-        helper.start()
+        try:
+            helper.start()
+        except RuntimeError:
+            work()
+        else:
+            self._helpers = [*(other for other in self._helpers if other.is_alive()), helper]
 
     @contextmanager
     def _working(self) -> Iterator[None]:

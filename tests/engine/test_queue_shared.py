@@ -40,6 +40,14 @@ def test_jobs_share_workers(opened: Open, tmp_path: Path) -> None:
     assert took < 48 * 0.5 / 4  # they did not wait for each other
 
 
+def test_without_threads_there_is_one_job_after_the_other(opened: Open) -> None:
+    queue = opened(scripted("create_without_threads"), **MANY)
+    jobs = [queue.submit(request("orders 0.1", f"{number}.png")) for number in range(3)]
+    assert isinstance(answer(queue, "account"), dict)
+    drive(queue)
+    assert all(queue.job(job).state is State.READY for job in jobs)
+
+
 def test_a_stuck_one_does_not_take_the_others_along(opened: Open, tmp_path: Path) -> None:
     queue = opened(scripted("create_many"), **MANY)
     others = [queue.submit(request("orders 2", f"{number}.png")) for number in range(3)]

@@ -283,6 +283,19 @@ def create_many() -> Scripted:
     return backend
 
 
+def create_without_threads() -> Scripted:
+    """Return a backend for many jobs at once, on a system that has no threads for them."""
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            if self.name == "helper":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    threading.Thread = NoThread  # type: ignore[misc]
+    return create_many()
+
+
 def create_never() -> Scripted:
     """Fail to load for want of a module."""
     import espalier_has_no_such_module  # noqa: F401
