@@ -67,10 +67,9 @@ class Inquiries:
                     inquiry.answer = answer
         return bool(answers)
 
-    def forget(self, *questions: str) -> None:
-        """Forget what was answered to `questions`, or to all: another server or account would be asked now."""
-        for question in questions or tuple(self._known):
-            self._known.pop(question, None)
+    def forget(self) -> None:
+        """Forget all answers, and those that are still to come."""
+        self._known.clear()
 
     @property
     def awaited(self) -> bool:

@@ -9,19 +9,16 @@ import bpy
 
 from ..engine.errors import EspalierError
 from . import account, session
-from .inquiry import ACCOUNT, USAGE
+from .inquiry import ACCOUNT
 from .key import told
 
 VALUES = 0.4
 """Where the values begin beside the labels of split properties, as a share of the width."""
 
 
-def _other_server(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
+def _forget(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
+    """Let nothing count that another server answered, or the same one with another key."""
     session.session.inquiries.forget()
-
-
-def _other_account(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
-    session.session.inquiries.forget(ACCOUNT, USAGE)
 
 
 class EspalierPreferences(bpy.types.AddonPreferences):
@@ -33,20 +30,21 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         name="Base URL",
         description="Address of the API, for a server of your own or a proxy; empty for the vendor's own. "
         "It must begin with https, except on this machine and in a private network",
-        update=_other_server,
+        update=_forget,
     )
     api_key: bpy.props.StringProperty(
         name="API Key",
         description="Key of your account. It is kept in Blender's preferences, where other programs of yours can read "
         "it; the environment variable EMPIRIOLABS_API_KEY and the system's keyring come first",
         subtype="PASSWORD",
-        update=_other_account,
+        update=_forget,
     )
     ca_bundle: bpy.props.StringProperty(
         name="CA Bundle",
         description="File with the certificate authorities (PEM) to trust instead of the usual ones, where a server or "
         "a proxy has a certificate of its own",
         subtype="FILE_PATH",
+        update=_forget,
     )
     max_side: bpy.props.IntProperty(
         name="Longest Image Side",
