@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import secrets
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,11 +24,12 @@ from .download import Gone, fetch, unpack
 from .exchange import Reply
 from .faults import job_failed, refused
 from .reading import DONE, JobState, Link, parse, read_job
-from .schedule import Crowd, due, wait
+from .schedule import POLL_S, Crowd, due, wait
 from .ticket import Ticket
 from .usage import find_output, what_is_known
 
-LOOK_S = 1.0
+LOOK_S = 2.0
+TELL_S = 1.0
 _CANCEL_S = 2.0
 _YOUNG_S = 30.0
 _LOST_TRIES = 3
@@ -70,6 +72,7 @@ class RemoteJob:
         self._sent = self._born
         self._resumed = False
         self._polls = 0
+        self._shown = -math.inf
         self._polled = self._born
         self.notices: tuple[str, ...] = ()
         self.facts: dict[str, Any] = {}
@@ -172,10 +175,15 @@ class RemoteJob:
             left = moment - clock.now()
             if left <= 0.0:
                 return moment
-            self._show(clock.now() - self._born)
+            # A hundred jobs that told of themselves every second would keep Blender busy with nothing else.
+            if time.monotonic() - self._shown >= TELL_S * max(1.0, crowd.jobs / 20.0):
+                self._shown = time.monotonic()
+                self._show(clock.now() - self._born)
             wait(clock, min(left, LOOK_S), self._run.check)
 
     def _due(self, crowd: Crowd, jitter: float) -> float:
+        if self._resumed:  # for how long it has been at work nobody here knows
+            return self._polled + max(POLL_S, min(crowd.share_s, 60.0))
         expected = self._bucket.expected(self._kind, _SAVING)
         progress = self._state.progress
         if expected is None and progress is not None and progress >= 0.2:

@@ -16,7 +16,7 @@ from .reading import to_number
 POLL_S = 5.0
 """Seconds between two polls of a job where the budget allows it."""
 SLICE_S = 0.25
-"""Longest time between two looks at whether the job is to stop."""
+"""Longest time between two looks at whether the job is to stop, in seconds of the world."""
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 60.0
 RETRY_AFTER_CAP_S = 600.0
 SCOUTS = 2
@@ -24,7 +24,10 @@ SCOUTS = 2
 
 
 class Clock(Protocol):
-    """Seconds that only ever grow, from one zero for all processes of a machine, and waiting in them."""
+    """Seconds that only ever grow, from one zero for all processes of a machine, and waiting in them.
+
+    One that runs faster than the world tells by how much in an attribute `scale`.
+    """
 
     def now(self) -> float: ...
 
@@ -46,9 +49,10 @@ class SystemClock:
 def wait(clock: Clock, seconds: float, check: Callable[[], None]) -> None:
     """Wait `seconds` of `clock`, calling `check` all the while, which may raise."""
     until = clock.now() + seconds
+    longest = SLICE_S * getattr(clock, "scale", 1.0)
     check()
     while (left := until - clock.now()) > 0.0:
-        clock.sleep(min(left, SLICE_S))
+        clock.sleep(min(left, longest))
         check()
 
 
