@@ -97,6 +97,10 @@ REMOTE: Mapping[str, tuple[str, str]] = {
         "The answer of {host} to the request was lost ({reason}), so it may be working on it; {known}.",
         "Look at the account's usage before you press Retry, which may be billed again.",
     ),
+    "remote_not_found": (
+        "The account's usage does not tell which request belongs to this job.",
+        "Look at the usage in your account, then press Retry or put the job away.",
+    ),
     "remote_job_failed": (
         "{host} could not make the asset{message}.",
         "Try another image or other settings; the account's usage tells whether it was billed.",

@@ -26,6 +26,7 @@ CLASSES = (
     rebuild.ESPALIER_OT_rebuild,
     jobs.ESPALIER_OT_cancel,
     jobs.ESPALIER_OT_retry,
+    jobs.ESPALIER_OT_fetch,
     jobs.ESPALIER_OT_put_away,
     jobs.ESPALIER_OT_dismiss,
     checking.ESPALIER_OT_check_usage,

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bpy
@@ -16,6 +17,8 @@ from .inquiry import USAGE
 
 EARLIER_S = 120.0
 """How much earlier than it was sent here a request may be listed: the clocks of two machines differ."""
+LATER_S = 900.0
+"""How long after it was handed over a job may still have been sent: it had its turn to wait for."""
 MOST_LISTED = 3
 
 
@@ -36,10 +39,28 @@ def known(job: Job) -> list[str]:
     return sentences
 
 
+def found(job: Job) -> str:
+    """Return what the server calls the one request of its usage list that can be this job; empty if it is not clear.
+
+    It is a request from the time when the job was sent, which belongs to no other job that is known here.
+    """
+    events = session.session.inquiries.of(USAGE).answer.get("events", ())
+    known = {other.remote_id.partition("\t")[0] for other in session.known_jobs()}
+    known |= {str(other.result.get("facts", {}).get("remote_id", "")) for other in session.known_jobs()}
+    names = {event["job_id"] for event in _since(events, job, LATER_S) if event["job_id"]} - known
+    return names.pop() if len(names) == 1 else ""
+
+
+def _since(events: Sequence[Mapping[str, Any]], job: Job, for_s: float = math.inf) -> list[Mapping[str, Any]]:
+    """Return the events from shortly before the job was sent until `for_s` seconds after it."""
+    sent = job.started or 0.0
+    return [event for event in events if -EARLIER_S <= (event["time"] or 0.0) - sent <= for_s]
+
+
 def _listed(usage: Mapping[str, Any], job: Job) -> str:
     """Return what the account's usage lists from shortly before the job was sent."""
     listed = usage["events"]
-    events = [event for event in listed if (event["time"] or 0.0) >= (job.started or 0.0) - EARLIER_S]
+    events = _since(listed, job)
     if listed and all(event["time"] is None for event in listed):
         return f"The account's usage has {len(listed)} entries without a time."
     if not events:

@@ -7,7 +7,7 @@ import bpy
 
 from ..engine.errors import EspalierError
 from ..engine.jobs.job import State
-from . import account, pricing, session
+from . import account, checking, pricing, session
 
 
 class _JobOperator:
@@ -71,6 +71,20 @@ class ESPALIER_OT_retry(_JobOperator, bpy.types.Operator):
     def act(self) -> None:
         session.session.open_queue().retry(self.job)
         session.session.error = None
+
+
+class ESPALIER_OT_fetch(_JobOperator, bpy.types.Operator):
+    """Come for the asset that the account's usage lists from that time; nothing is generated or billed again"""
+
+    bl_idname = "espalier.fetch"
+    bl_label = "Fetch It"
+
+    def act(self) -> None:
+        queue = session.session.open_queue()
+        name = checking.found(queue.job(self.job))
+        if not name:
+            raise EspalierError("remote_not_found")
+        queue.retry(self.job, name)
 
 
 class ESPALIER_OT_put_away(_JobOperator, bpy.types.Operator):

@@ -93,5 +93,8 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
             column.separator()
             draw_wrapped(column, context, job.error.remedy)
         row = box.row(align=True)
-        row.operator("espalier.check_usage", icon="VIEWZOOM")
+        if checking.found(job):
+            row.operator("espalier.fetch", icon="IMPORT").job = job.id
+        else:
+            row.operator("espalier.check_usage", icon="VIEWZOOM")
         row.operator("espalier.retry", icon="FILE_REFRESH").job = job.id

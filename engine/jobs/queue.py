@@ -113,15 +113,17 @@ class JobQueue:
             raise EspalierError("job_state", job=job_id, state=job.state, act="cancelled")
         self._foreman.cancel(entry)
 
-    def retry(self, job_id: str) -> None:
+    def retry(self, job_id: str, remote_id: str = "") -> None:
         """Queue a failed, cancelled or unknown job again. Raises EspalierError `job_unknown` or `job_state`.
 
-        One that has a `remote_id` is asked after at its server; nothing is ordered there a second time for it.
+        One that has a `remote_id`, or gets one now because somebody has found out what the server calls it, is asked
+        after at its server; nothing is ordered there a second time for it.
         """
         entry = self._book.entry(job_id)
         job = entry.job
         if job.state not in (State.FAILED, State.CANCELLED, State.UNKNOWN):
             raise EspalierError("job_state", job=job_id, state=job.state, act="run again")
+        remote_id = remote_id or job.remote_id
         counted = job.spent > 0.0 and bool(job.result)
         self._book.move(
             entry,
@@ -132,7 +134,8 @@ class JobQueue:
             finished=None,
             result={},
             error=None,
-            digest=job.digest if job.remote_id and not counted else "",
+            remote_id=remote_id,
+            digest=job.digest if remote_id and not counted else "",
         )
         self._foreman.waiting.append(job_id)
 

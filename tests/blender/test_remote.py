@@ -207,6 +207,8 @@ def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, 
     assert inquiry.error is None
     sentences = espalier.module("operators.checking").known(session.known_job(job))
     assert "The account's usage lists" in sentences[-1]
+    shown = drawn(espalier.module("panels.jobs").ESPALIER_PT_jobs, bpy.context.scene, bpy.context.preferences)
+    assert "espalier.fetch" in shown.operators
     asked = []
     manager = SimpleNamespace(invoke_confirm=lambda *a, **words: asked.append(words) or {"RUNNING_MODAL"})
     retry = espalier.module("operators.jobs").ESPALIER_OT_retry
@@ -216,6 +218,26 @@ def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, 
     bpy.ops.espalier.put_away("EXEC_DEFAULT", job=job)
     _pump(session, lambda: session.known_job(job).state == "failed" and not session.session.queue.busy)
     assert server.billed == 1
+
+
+def test_an_asset_whose_answer_was_lost_is_fetched_and_not_paid_for_again(espalier, server, session, picture):
+    server.form = FORMS["documented"]
+    espalier.module("operators.pricing").refresh()
+    _submit(espalier, picture, resolution="512")
+    _pump(session, lambda: session.known_jobs()[0].state in ("ready", "imported"))
+    server.script.add(Fault("create", "reset_answered"))
+    job = _submit(espalier, picture, resolution="512")
+    _pump(session, lambda: session.known_job(job).state == "unknown")
+    with pytest.raises(RuntimeError, match="does not tell which"):
+        bpy.ops.espalier.fetch("EXEC_DEFAULT", job=job)
+    bpy.ops.espalier.check_usage("EXEC_DEFAULT")
+    _pump(session, lambda: not session.session.inquiries.awaited)
+    bpy.ops.espalier.fetch("EXEC_DEFAULT", job=job)
+    _pump(session, lambda: session.known_job(job).state in ("ready", "imported"))
+    assert server.billed == 2
+    second = list(server.book.jobs)[1]
+    assert session.known_job(job).result["facts"]["remote_id"] == second
+    assert session.spent().all == pytest.approx(2 * PRICES["512"])
 
 
 def test_cancelling_tells_that_it_may_be_billed(espalier, server, session, picture):

@@ -185,7 +185,7 @@ def scenario():
     bpy.ops.espalier.dismiss("EXEC_DEFAULT")
     server.end()
 
-    lossy = Server("--rate", "500", "--fault", "create:reset_answered")
+    lossy = Server("--rate", "500", "--fault", "create:reset_answered*2")
     yield from driver.until(lambda: lossy.key, "another server serves")
     preferences.base_url, preferences.api_key = lossy.url, lossy.key
     bpy.ops.espalier.generate("INVOKE_DEFAULT")
@@ -194,17 +194,24 @@ def scenario():
     bpy.ops.espalier.check_usage("INVOKE_DEFAULT")
     yield from driver.until(lambda: not asked("usage").waiting, "the usage is looked up")
     yield from shown("11-checked")
-    x, y = yield from find("espalier.retry")
-    yield from driver.click(x + 40, y)
-    yield from driver.wait(1)
-    yield from driver.screenshot("12-retry-asked")
-    driver.check(jobs()[0].state == "unknown", "it is not sent again before the person agrees")
-    yield from driver.key("ESC")
+    yield from driver.click(*(yield from find("espalier.fetch")))
+    yield from driver.until(lambda: len(made()) == 2, "what was paid for is fetched", 60)
+    yield from shown("12-fetched")
     steps = {"name": "ss_sampling_steps", "range": [1, 20]}
     asked("model").answer = {"supported_parameters": [steps, {"name": "resolution", "enum": ["512", "1024"]}]}
     settings.resolution = "1536"
     driver.check(settings.resolution == "1024", "the panel keeps to what the server takes")
     yield from shown("13-limits")
+    bpy.ops.espalier.generate("INVOKE_DEFAULT")
+    yield from driver.until(lambda: jobs()[0].state == "unknown", "another answer is lost", 60)
+    yield from driver.wait(1)
+    asked("usage").answer = {}
+    x, y = yield from find("espalier.check_usage")
+    yield from driver.click(x + 90, y)
+    yield from driver.wait(1)
+    yield from driver.screenshot("14-retry-asked")
+    driver.check(jobs()[0].state == "unknown", "it is not sent again before the person agrees")
+    yield from driver.key("ESC")
     lossy.end()
 
 
