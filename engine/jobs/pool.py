@@ -13,7 +13,7 @@ from ..workers.process import Launch, Limits, Worker
 
 SLOTS: Mapping[str, int] = {"draft": 1, "trellis2": 1, "remote": 128}
 """How many jobs of an engine run side by side: one where they share a GPU or all cores, many where others work."""
-ROOM: Mapping[str, int] = {"remote": 32}
+ROOM: Mapping[str, int] = {"remote": 64}
 """How many jobs of an engine one worker has at a time; one where nothing else is said."""
 
 _ENDING_STEP_S = 0.01
