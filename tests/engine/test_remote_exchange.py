@@ -292,7 +292,7 @@ def test_polls_wait_out_an_open_circuit_and_say_so(serve: Callable[[Answer], Ser
     here = Client(account(server.url), Bucket(None, 50, clock), circuit, clock, Limits(), lambda: None, told.append)
     assert here.get(f"{server.url}/v1/x").status == 200
     assert len(server.seen) == 10
-    assert any("does not answer; trying again in" in words for words in told)
+    assert any("times in a row; trying again in" in words for words in told)
     assert not circuit.failures
 
 

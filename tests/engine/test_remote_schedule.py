@@ -102,7 +102,7 @@ def test_the_circuit_opens_after_failures_in_a_row_and_lets_one_try() -> None:
     circuit.succeeded()
     for _ in range(3):
         circuit.failed()
-    assert circuit.is_open
+    assert circuit.rest == 10.0
     assert circuit.left() == 10.0
     clock.time += 10.0
     assert circuit.left() == 0.0, "one tries"
@@ -112,7 +112,7 @@ def test_the_circuit_opens_after_failures_in_a_row_and_lets_one_try() -> None:
     assert circuit.left() == 40.0
     circuit.succeeded()
     assert circuit.left() == 0.0
-    assert not circuit.is_open
+    assert circuit.rest == 0.0
 
 
 def test_a_few_jobs_are_polled_every_few_seconds() -> None:

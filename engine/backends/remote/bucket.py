@@ -36,7 +36,9 @@ _AHEAD_S = 3600.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS grants (id INTEGER PRIMARY KEY, taken REAL NOT NULL, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS waiting (id TEXT PRIMARY KEY, rank INTEGER NOT NULL, since REAL NOT NULL, seen REAL);
-CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, born REAL NOT NULL, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS making (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, born REAL NOT NULL, until REAL NOT NULL, asked INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS took (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at REAL NOT NULL, seconds REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS pause (id INTEGER PRIMARY KEY CHECK (id = 1), until REAL NOT NULL);
 """
@@ -71,12 +73,13 @@ class Bucket:
         with self._lock:
             self._connection.close()
 
-    def acquire(self, rank: int, check: Callable[[], None], since: float | None = None) -> int:
+    def acquire(self, rank: int, check: Callable[[], None], since: float | None = None, job: str = "") -> int:
         """Wait for a place for one request and return it, to be given to `done`. `check` may raise, ending the wait.
 
         `since` is when the request became due, by default now; among those of one rank the earliest goes first.
+        `job` is the name under which the job that it asks after has entered.
         """
-        me = secrets.token_hex(8)
+        me = job or secrets.token_hex(8)
         begun = self._clock.now() if since is None else since
         try:
             while True:
@@ -113,23 +116,32 @@ class Bucket:
         """Count `job` among those that are polled, for `alive_s` seconds unless it enters again; return the crowd."""
         with self._changing() as db:
             now = self._clock.now()
-            db.execute("DELETE FROM jobs WHERE until <= ? OR born > ?", (now, now + 1.0))
+            db.execute("DELETE FROM making WHERE until <= ? OR born > ?", (now, now + 1.0))
             db.execute(
-                "INSERT INTO jobs VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET until = excluded.until",
-                (job, born, now + alive_s),
+                "INSERT INTO making VALUES (?, ?, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET until = excluded.until",
+                (job, kind, born, now + alive_s),
             )
-            (jobs,) = db.execute("SELECT count(*) FROM jobs").fetchone()
-            (older,) = db.execute(
-                "SELECT count(*) FROM jobs WHERE born < ? OR (born = ? AND id < ?)", (born, born, job)
-            ).fetchone()
+            (jobs,) = db.execute("SELECT count(*) FROM making").fetchone()
+            (older,) = db.execute("SELECT count(*) FROM making WHERE (born, id) < (?, ?)", (born, job)).fetchone()
             (creations,) = db.execute("SELECT count(*) FROM waiting WHERE rank = ?", (CREATE,)).fetchone()
             self._read_samples(db, kind, now)
         return Crowd(jobs + creations, older, self.per_minute)
 
+    def is_first(self, job: str) -> bool:
+        """Whether all older jobs of the kind of `job` have been asked after, or stand in line to be."""
+        with self._changing() as db:
+            (older,) = db.execute(
+                "SELECT count(*) FROM making, (SELECT kind, born, id FROM making WHERE id = ?) AS mine"
+                " WHERE making.kind = mine.kind AND (making.born, making.id) < (mine.born, mine.id)"
+                " AND NOT asked AND making.id NOT IN (SELECT id FROM waiting)",
+                (job,),
+            ).fetchone()
+        return older == 0
+
     def leave(self, job: str) -> None:
         """Count `job` no longer."""
         with self._changing() as db:
-            db.execute("DELETE FROM jobs WHERE id = ?", (job,))
+            db.execute("DELETE FROM making WHERE id = ?", (job,))
 
     def learn(self, kind: str, seconds: float) -> None:
         """Remember how long a job of `kind` took."""
@@ -172,6 +184,7 @@ class Bucket:
             free = self.per_minute - taken
             if paused <= 0.0 and ahead < free:
                 db.execute("DELETE FROM waiting WHERE id = ?", (me,))
+                db.execute("UPDATE making SET asked = 1 WHERE id = ?", (me,))
                 return self._grant(db, now), 0.0
             db.execute(
                 "INSERT INTO waiting VALUES (?, ?, ?, ?) "

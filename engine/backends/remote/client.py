@@ -134,12 +134,12 @@ class Client:
             except ValueError:
                 return
             if created.job_id:
-                self.cancel(job_path(created.job_id))
+                self.cancel(self.url(job_path(created.job_id)))
 
-    def get(self, url: str, since: float | None = None, patience_s: float | None = None) -> Reply:
+    def get(self, url: str, since: float | None = None, patience_s: float | None = None, job: str = "") -> Reply:
         """Return the answer to a GET of the API; failures on the way and of the server are tried again.
 
-        `since` is when the request became due (see Bucket). Any status may be in the answer but those that pass.
+        `since` is when the request became due, `job` who asks (see Bucket). Any status may be in the answer but those that pass.
 
         Raises EspalierError when the patience is at an end, or Cancelled.
         """
@@ -147,10 +147,10 @@ class Client:
         began, attempt, firm = self.clock.now(), 0, 0
         while True:
             if (left := self._circuit.left()) > 0.0 and self.clock.now() - began <= patience:
-                self._note(f"{self.account.host} does not answer; trying again in {left:.0f} s")
+                self._tell_of_circuit(left)
                 wait(self.clock, min(left, patience), self.check)
                 continue
-            grant = self._bucket.acquire(POLL, self.check, since)
+            grant = self._bucket.acquire(POLL, self.check, since, job)
             failure, delay = None, None
             try:
                 reply = attend(lambda _stop: self.line.exchange("GET", url), self.check, self.limits.answer_s)
@@ -175,9 +175,17 @@ class Client:
             if self.clock.now() - began > patience or firm >= _FIRM_TRIES:
                 raise failure
             delay = backoff(attempt) if delay is None else delay
-            self._note(f"{failure.cause} Trying again")
+            if (left := self._circuit.rest) > 0.0:
+                delay = max(delay, left)
+                self._tell_of_circuit(delay)
+            else:
+                self._note(f"{failure.cause} Trying again")
             wait(self.clock, delay, self.check)
             attempt += 1
+
+    def _tell_of_circuit(self, seconds: float) -> None:
+        failures = self._circuit.failures
+        self._note(f"{self.account.host} failed {failures} times in a row; trying again in {seconds:.0f} s")
 
     def _pause(self, reply: Reply, seconds: float) -> None:
         if reply.status == 429:

@@ -37,6 +37,8 @@ _EMPTY_TRIES = 5
 _UNREADABLE_S = 300.0
 """How long to bear with a network that answers in the server's place, a hotel's say."""
 _FRESH_LINKS = 3
+_YIELD_S = 10.0
+"""For so long a job lets older ones be asked after first, which may hear a little later how long jobs take."""
 _SURE, _SAVING = 0.5, 0.7
 
 
@@ -130,7 +132,7 @@ class RemoteJob:
                 moment = self._wait_for_turn()
                 # A server that tells a path of its own may know the documented one all the same.
                 ticket = Ticket(self._ticket.job_id) if missing % 2 else self._ticket
-                reply = self._client.get(ticket.url(self._client.account.base), moment)
+                reply = self._client.get(ticket.url(self._client.account.base), moment, job=self._name)
                 before, self._polled = self._polled, clock.now()
                 self._polls += 1
                 if reply.status in (404, 410):
@@ -170,11 +172,17 @@ class RemoteJob:
             return clock.now()
         crowd = self._bucket.enter(self._name, self._born, self._kind, 600.0)
         jitter = 0.9 + 0.2 * secrets.randbelow(1000) / 1000.0
+        late: float | None = None
         while True:
             moment = self._due(crowd, jitter)
             left = moment - clock.now()
             if left <= 0.0:
-                return moment
+                late = clock.now() if late is None else late
+                if self._polls or crowd.share_s <= POLL_S or clock.now() - late >= _YIELD_S:
+                    return moment
+                if self._bucket.is_first(self._name):
+                    return moment
+                left = LOOK_S / 4.0
             # A hundred jobs that told of themselves every second would keep Blender busy with nothing else.
             if time.monotonic() - self._shown >= TELL_S * max(1.0, crowd.jobs / 20.0):
                 self._shown = time.monotonic()

@@ -102,10 +102,10 @@ class Circuit:
             return 0.0
 
     @property
-    def is_open(self) -> bool:
-        """Whether the server failed so often that nothing is sent for now; asking changes nothing."""
+    def rest(self) -> float:
+        """For how many seconds nothing is to be sent; asking changes nothing."""
         with self._lock:
-            return self.failures >= self._threshold and self._until > self._clock.now()
+            return max(self._until - self._clock.now(), 0.0) if self.failures >= self._threshold else 0.0
 
     def failed(self) -> None:
         """Count a failure of the server: no answer, or one of status 500 and above."""
