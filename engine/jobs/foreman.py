@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import deque
@@ -33,6 +34,7 @@ from .pool import Pool
 from .recovery import Verdict, after_cancel, after_failure, after_loss
 
 _WRITE_AGAIN_S = 2.0
+_LOOK_AGAIN_S = 5.0
 _CLOSING_STEP_S = 0.01
 
 
@@ -71,6 +73,7 @@ class Foreman:
         self._most_attempts = most_attempts
         self._held: dict[str, deque[tuple[Worker, object]]] = {}
         self._write_again: list[tuple[float, Worker, Entry]] = []
+        self._looked: dict[tuple[str, object], tuple[float, dict[str, float]]] = {}
         self._turn = 0
         self._closing = False
         book.abandon = self._abandon
@@ -103,8 +106,8 @@ class Foreman:
         if worker is not None:
             worker.cancel(job.id)
 
-    def start(self) -> None:
-        """Give waiting jobs to free workers, what is paid for first, and start at most one new worker."""
+    def start(self, deadline: float) -> None:
+        """Give waiting jobs to free workers, what is paid for first, until `deadline`; start at most one new worker."""
         full: set[str] = set()
         alive = len(self._pool.workers)
         for job_id in sorted(self.waiting, key=lambda job_id: self._book.entries[job_id].job.state is State.QUEUED):
@@ -131,6 +134,8 @@ class Foreman:
                 self._book.move(entry, State.SUBMITTING, act, **changes, started=time.time(), finished=None)
             else:
                 self._book.move(entry, State.RUNNING, act, point="resumed", **changes)
+            if time.perf_counter() > deadline:
+                break
 
     def hear(self, deadline: float) -> None:
         """Take what the workers said, beginning with another one each time, until `deadline` (of perf_counter)."""
@@ -340,7 +345,7 @@ class Foreman:
         else:
             try:
                 folder = self._library.partial(job.id, job.runs)
-                expected = {} if self.is_free(job) else expected_s(self._known(), job.request)
+                expected = {} if self.is_free(job) else self._expected(job)
                 account = self._account(job.request.engine)
                 worker.run(job.id, job.request.to_json(), folder, job.remote_id, account, expected)
             except EspalierError as error:
@@ -351,8 +356,14 @@ class Foreman:
                 if job.cancelling:
                     worker.cancel(job.id)
 
-    def _known(self) -> list[Job]:
-        return [entry.job for entry in self._book.entries.values()]
+    def _expected(self, job: Job) -> dict[str, float]:
+        """Return how long the stages of such a job took lately, as it was known a moment ago."""
+        kind, now = (job.request.engine, job.request.parameters.get("resolution")), time.monotonic()
+        looked, expected = self._looked.get(kind, (-math.inf, {}))
+        if now - looked > _LOOK_AGAIN_S:
+            expected = expected_s((entry.job for entry in self._book.entries.values()), job.request)
+            self._looked[kind] = now, expected
+        return expected
 
     def _abandon(self, entry: Entry) -> None:
         """Let nothing go on with a job that is not this queue's any more, or cannot be written down."""

@@ -217,7 +217,7 @@ class JobQueue:
         deadline = time.perf_counter() + budget_s
         self._book.settle(deadline)
         self._foreman.hear(deadline)
-        self._foreman.start()
+        self._foreman.start(deadline)
         self._pool.let_go()
         return self._book.take_changed()
 

@@ -305,7 +305,8 @@ def test_what_was_billed_is_counted_once(opened: Open, launch: Any, tmp_path: Pa
     assert (again.spent().session, again.spent().all) == (0.25, 1.0)
 
 
-def test_a_worker_is_told_how_long_such_jobs_took(opened: Open, launch: Any) -> None:
+def test_a_worker_is_told_how_long_such_jobs_took(opened: Open, launch: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(foreman, "_LOOK_AGAIN_S", 0.0)
     queue = opened(launch(), **PAID)
     for _ in range(3):
         queue.submit(request("orders 0.3"))
