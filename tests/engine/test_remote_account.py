@@ -307,3 +307,13 @@ def test_a_keyring_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(vault, "_TIMEOUT_S", 0.2)
     monkeypatch.setattr(vault.sys, "platform", "linux")
     assert vault.stored_key("api.example") == ""
+
+
+def test_the_keyring_is_asked_once_for_many_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(vault, "stored_key", lambda host: asked.append(host) or f"sk-{len(asked)}")
+    monkeypatch.setattr(vault, "_kept", {})
+    assert [vault.recent_key(host) for host in ("a", "a", "b", "a")] == ["sk-1", "sk-1", "sk-2", "sk-1"]
+    monkeypatch.setattr(vault, "_KEPT_S", -1.0)
+    assert vault.recent_key("a") == "sk-3"
+    assert asked == ["a", "b", "a"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ import pytest
 
 from engine.backends.remote import client as client_module
 from engine.backends.remote.account import Account
-from engine.backends.remote.answers import answer
-from engine.backends.remote.backend import RemoteBackend
 from engine.backends.remote.bucket import Bucket
 from engine.backends.remote.client import Client, Lost
 from engine.backends.remote.exchange import BROKEN, Limits, Line, attend
@@ -24,65 +22,17 @@ from engine.backends.remote.schedule import Circuit
 from engine.errors import EspalierError
 from engine.progress import Cancelled
 from tests.engine.backends_for_tests.remote_scaled import ScaledClock
+from tests.support.small_server import Answer, Server, reply, serving
 
 KEY = "sk-empiriolabs-0123456789abcdefABCDEF"
 LIMITS = Limits(connect_s=2.0, read_s=2.0, answer_s=3.0, create_s=3.0, patience_s=60.0, answer_bytes=100_000)
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Server(ThreadingHTTPServer):
-    """Answers as `act` does, and keeps what it was sent."""
-
-    daemon_threads = True
-
-    def __init__(self, act: Answer) -> None:
-        self.act = act
-        self.seen: list[tuple[str, str, dict[str, str]]] = []
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *args: Any) -> None:
-        """Write nothing."""
-
-    def do_GET(self) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.seen.append((self.command, self.path, headers))
-        self.rfile.read(int(headers.get("content-length", 0)))
-        self.server.act(self)
-
-    do_POST = do_DELETE = do_GET
-
-
-def reply(status: int = 200, body: bytes = b"{}", **headers: str) -> Answer:
-    def act(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return act
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Answer], Server]]:
     """Start servers."""
-    started: list[Server] = []
-
-    def start(act: Answer) -> Server:
-        started.append(Server(act))
-        threading.Thread(target=started[-1].serve_forever, args=(0.02,), daemon=True).start()
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.shutdown()
-        server.server_close()
+    with serving() as start:
+        yield start
 
 
 def account(url: str, **data: Any) -> Account:
@@ -218,6 +168,16 @@ def test_who_is_left_alone_learns_of_it() -> None:
     assert left.wait(10.0)
 
 
+def test_a_system_without_threads_is_a_server_that_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(EspalierError) as caught:
+        client("http://127.0.0.1:9", 10_000.0).create(b"{}", lambda: None, lambda: None)
+    assert caught.value.code == "remote_unreachable"
+
+
 def test_a_job_that_was_created_after_it_was_given_up_is_cancelled_there(serve: Callable[[Answer], Server]) -> None:
     answered = threading.Event()
 
@@ -336,60 +296,3 @@ def test_only_what_was_not_sent_is_sent_again(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(client_module.Client, "_send", broken)
     with pytest.raises(Lost, match="reset"):
         here.create(b"{}", lambda: None, lambda: None)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "found"),
-    [
-        (200, b'{"balance_usd": 7.5, "events": []}', 7.5),
-        (404, b'{"detail": "Not Found"}', None),
-        (401, b'{"error": {"code": "invalid_api_key", "message": "No such key"}}', "remote_key_invalid"),
-        (200, b"<html>", "remote_unreadable"),
-        (500, b"{}", "remote_broken"),
-    ],
-)
-def test_whose_key_it_is_can_be_asked(
-    serve: Callable[[Answer], Server], tmp_path: Path, status: int, body: bytes, found: Any
-) -> None:
-    def act(handler: BaseHTTPRequestHandler) -> None:
-        reply(status, body)(handler) if "usage" in handler.path else reply()(handler)
-
-    server = serve(act)
-    backend = RemoteBackend(ScaledClock(1000.0), LIMITS)
-    told = {"base_url": server.url, "key": KEY, "online": True, "shared": str(tmp_path)}
-    try:
-        if isinstance(found, str):
-            with pytest.raises(EspalierError) as caught:
-                backend.ask("account", told, lambda: False)
-            assert caught.value.code == found
-        else:
-            assert backend.ask("account", told, lambda: False) == {
-                "host": server.url.removeprefix("http://"),
-                "key_source": "Espalier's preferences",
-                "balance_usd": found,
-            }
-        with pytest.raises(Cancelled):
-            backend.ask("usage", told, lambda: True)
-    finally:
-        backend.close()
-    assert KEY not in str([path.read_bytes() for path in tmp_path.iterdir() if path.is_file()])
-
-
-def test_the_models_description_is_kept_for_a_day(
-    serve: Callable[[Answer], Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = serve(reply(body=b'{"id": "m", "pricing_rows": [{"resolution": "512", "price_usd": 0.02}], "x": 1}'))
-    clock = ScaledClock(100.0)
-    told = account(server.url, shared=str(tmp_path))
-    here = Client(told, Bucket(None, 50, clock), Circuit(clock), clock, LIMITS, lambda: None)
-    rows = [{"resolution": "512", "price_usd": 0.02}]
-    assert answer("model", here) == {"pricing_rows": rows, "cached": False}
-    assert answer("model", here) == {"pricing_rows": rows, "cached": True}
-    assert len(server.seen) == 1
-    real = time.time
-    for shift in (86_401.0, -10.0):
-        monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
-        assert answer("model", here)["cached"] is False
-    assert len(server.seen) == 3
-    with pytest.raises(ValueError, match="no question"):
-        answer("weather", here)

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from ...errors import EspalierError
 from .addresses import host_of, is_private
-from .vault import stored_key
+from .vault import recent_key
 
 VENDOR_URL = "https://api.empiriolabs.ai"
 KEY_VARIABLE = "EMPIRIOLABS_API_KEY"
@@ -86,7 +86,7 @@ class Account:
         cls,
         data: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
-        keyring: Callable[[str], str] = stored_key,
+        keyring: Callable[[str], str] = recent_key,
     ) -> Account:
         """Return the account that `data` (the contract's account) and the environment describe.
 
@@ -152,7 +152,7 @@ def checked_base(url: str) -> str:
     except ValueError as error:
         raise EspalierError("remote_url_invalid", detail=repr(error), url=shown) from None
     odd = any(ord(letter) <= 32 for letter in text) or "@" in parts.netloc or port == 0
-    if parts.scheme.lower() not in ("http", "https") or not host or odd or parts.query or parts.fragment:
+    if parts.scheme.lower() not in ("http", "https") or not host.strip(".") or odd or parts.query or parts.fragment:
         raise EspalierError("remote_url_invalid", url=shown)
     base = f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/').removesuffix('/v1').rstrip('/')}"
     if parts.scheme.lower() == "http" and not is_private(base):

@@ -220,7 +220,10 @@ def attend(work: Callable[[threading.Event], _T], check: Callable[[], None], lim
 
     check()
     thread = threading.Thread(target=run, name="exchange", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # the system has no more threads: nothing was sent
+        raise requests.exceptions.ConnectionError(str(error)) from error
     until = time.monotonic() + limit_s
     try:
         while not done.wait(_LOOK_S):

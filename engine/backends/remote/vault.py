@@ -7,14 +7,29 @@ import ctypes
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 SERVICE = "espalier"
 _TIMEOUT_S = 5.0
+_KEPT_S = 60.0
+_lock = threading.Lock()
+_kept: dict[str, tuple[float, str]] = {}
 _COMMANDS = {
     "darwin": ("security", "find-generic-password", "-s", SERVICE, "-a", "{host}", "-w"),
     "linux": ("secret-tool", "lookup", "service", SERVICE, "host", "{host}"),
 }
+
+
+def recent_key(host: str) -> str:
+    """Return what `stored_key` does, and for a minute again without asking: a hundred jobs are to open one prompt."""
+    with _lock:
+        moment, key = _kept.get(host, (0.0, ""))
+        if host not in _kept or time.monotonic() - moment > _KEPT_S:
+            key = stored_key(host)
+            _kept[host] = (time.monotonic(), key)
+        return key
 
 
 def stored_key(host: str) -> str:
