@@ -48,7 +48,7 @@ class Partial:
         self._name = path.with_name(f".{path.name}.part")
         self._lock = threading.Lock()
         self._turn = 0
-        self._head = b""
+        self._head = self._first = b""
         self._plain = False
         self._encoded = False
         self._unpack: zlib._Decompress | None = None
@@ -135,8 +135,13 @@ class Partial:
             if turn != self._turn:
                 return False
             self.received += len(block)
-            if self.size == 0 and self._unpack is None and block.startswith(_GZIP):
-                self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            if self.size == 0 and self._unpack is None:
+                block = self._first + block
+                self._first = block if len(block) < len(_GZIP) else b""
+                if self._first:
+                    return True
+                if block.startswith(_GZIP):
+                    self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
             try:
                 while block:
                     if self._unpack is None:
@@ -186,7 +191,7 @@ class Partial:
             raise unwritable(self.path, error) from error
         self.size = offset
         if offset == 0:
-            self._head, self._unpack = b"", None
+            self._head, self._first, self._unpack = b"", b"", None
 
     def finish(self) -> None:
         """Check the file and give it its name. Raises Invalid, or EspalierError for the disk."""
