@@ -244,6 +244,35 @@ def test_nothing_is_sent_through_an_open_circuit(serve: Callable[[Answer], Serve
     assert not server.seen
 
 
+def test_a_server_that_has_worked_is_waited_for(serve: Callable[[Answer], Server]) -> None:
+    """A night's batch does not fail because the server is away for some minutes."""
+    server = serve(reply(202, b'{"job_id": "j1"}'))
+    clock = ScaledClock(500.0)
+    circuit = Circuit(clock)
+    circuit.succeeded()
+    port = server.server_address[1]
+    away = Limits(connect_s=1.0)
+    here = Client(account(server.url), Bucket(None, 50, clock), circuit, clock, away, lambda: None)
+    server.shutdown()
+    server.server_close()
+    back: list[Server] = []
+
+    def come_back() -> None:
+        back.append(Server(server.act, port))
+        back[0].serve_forever(0.02)
+
+    timer = threading.Timer(0.6, come_back)
+    timer.start()
+    try:
+        assert here.create(b"{}", lambda: None, lambda: None).status == 202
+        assert circuit.failures == 0
+        assert len(back[0].seen) == 1
+    finally:
+        timer.join(1.0)
+        back[0].shutdown()
+        back[0].server_close()
+
+
 def test_polls_wait_out_an_open_circuit_and_say_so(serve: Callable[[Answer], Server]) -> None:
     trouble = [500] * 9
     server = serve(lambda handler: reply(trouble.pop() if trouble else 200)(handler))

@@ -37,7 +37,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS grants (id INTEGER PRIMARY KEY, taken REAL NOT NULL, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS waiting (id TEXT PRIMARY KEY, rank INTEGER NOT NULL, since REAL NOT NULL, seen REAL);
 CREATE TABLE IF NOT EXISTS making (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, born REAL NOT NULL, until REAL NOT NULL, asked INTEGER NOT NULL
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, born REAL NOT NULL, until REAL NOT NULL, due INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS took (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at REAL NOT NULL, seconds REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS pause (id INTEGER PRIMARY KEY CHECK (id = 1), until REAL NOT NULL);
@@ -73,13 +73,12 @@ class Bucket:
         with self._lock:
             self._connection.close()
 
-    def acquire(self, rank: int, check: Callable[[], None], since: float | None = None, job: str = "") -> int:
+    def acquire(self, rank: int, check: Callable[[], None], since: float | None = None) -> int:
         """Wait for a place for one request and return it, to be given to `done`. `check` may raise, ending the wait.
 
         `since` is when the request became due, by default now; among those of one rank the earliest goes first.
-        `job` is the name under which the job that it asks after has entered.
         """
-        me = job or secrets.token_hex(8)
+        me = secrets.token_hex(8)
         begun = self._clock.now() if since is None else since
         try:
             while True:
@@ -127,16 +126,16 @@ class Bucket:
             self._read_samples(db, kind, now)
         return Crowd(jobs + creations, older, self.per_minute)
 
-    def is_first(self, job: str) -> bool:
-        """Whether all older jobs of the kind of `job` have been asked after, or stand in line to be."""
+    def yields(self, job: str) -> bool:
+        """Note that `job` is due, and tell whether an older one of its kind has not noted that yet."""
         with self._changing() as db:
-            (older,) = db.execute(
-                "SELECT count(*) FROM making, (SELECT kind, born, id FROM making WHERE id = ?) AS mine"
-                " WHERE making.kind = mine.kind AND (making.born, making.id) < (mine.born, mine.id)"
-                " AND NOT asked AND making.id NOT IN (SELECT id FROM waiting)",
+            db.execute("UPDATE making SET due = 1 WHERE id = ? AND NOT due", (job,))
+            row = db.execute(
+                "SELECT 1 FROM making, (SELECT kind, born, id FROM making WHERE id = ?) AS mine"
+                " WHERE NOT due AND making.kind = mine.kind AND (making.born, making.id) < (mine.born, mine.id) LIMIT 1",
                 (job,),
             ).fetchone()
-        return older == 0
+        return row is not None
 
     def leave(self, job: str) -> None:
         """Count `job` no longer."""
@@ -184,7 +183,6 @@ class Bucket:
             free = self.per_minute - taken
             if paused <= 0.0 and ahead < free:
                 db.execute("DELETE FROM waiting WHERE id = ?", (me,))
-                db.execute("UPDATE making SET asked = 1 WHERE id = ?", (me,))
                 return self._grant(db, now), 0.0
             db.execute(
                 "INSERT INTO waiting VALUES (?, ?, ?, ?) "

@@ -64,13 +64,18 @@ class Client:
 
         `before` is called each time just before it is sent, `refused_again` when the server has refused it and it is
         to be sent again later. It is repeated only where not a byte of it was sent, or where the server has
-        answered that it comes too early.
+        answered that it comes too early. A server that has worked before is waited for.
 
         Raises Lost, Cancelled, or EspalierError where nothing was taken by the server.
         """
         began, attempt = self.clock.now(), 0
         while True:
+            patient = self._circuit.has_worked and self.clock.now() - began <= self.limits.patience_s
             if (left := self._circuit.left()) > 0.0:
+                if patient:
+                    self._tell_of_circuit(left)
+                    wait(self.clock, left, self.check)
+                    continue
                 raise EspalierError(
                     "remote_circuit_open",
                     host=self.account.host,
@@ -90,7 +95,7 @@ class Client:
                 if body.begun:
                     raise Lost(why(error)) from error
                 refused_again()
-                if attempt >= _UNSENT_TRIES or _is_firm(error):
+                if (attempt >= _UNSENT_TRIES and not patient) or _is_firm(error):
                     raise unreachable(error, self.account) from error
                 delay = backoff(attempt)
             else:
@@ -136,10 +141,10 @@ class Client:
             if created.job_id:
                 self.cancel(self.url(job_path(created.job_id)))
 
-    def get(self, url: str, since: float | None = None, patience_s: float | None = None, job: str = "") -> Reply:
+    def get(self, url: str, since: float | None = None, patience_s: float | None = None) -> Reply:
         """Return the answer to a GET of the API; failures on the way and of the server are tried again.
 
-        `since` is when the request became due, `job` who asks (see Bucket). Any status may be in the answer but those that pass.
+        `since` is when the request became due (see Bucket). Any status may be in the answer but those that pass.
 
         Raises EspalierError when the patience is at an end, or Cancelled.
         """
@@ -150,7 +155,7 @@ class Client:
                 self._tell_of_circuit(left)
                 wait(self.clock, min(left, patience), self.check)
                 continue
-            grant = self._bucket.acquire(POLL, self.check, since, job)
+            grant = self._bucket.acquire(POLL, self.check, since)
             failure, delay = None, None
             try:
                 reply = attend(lambda _stop: self.line.exchange("GET", url), self.check, self.limits.answer_s)

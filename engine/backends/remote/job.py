@@ -132,7 +132,7 @@ class RemoteJob:
                 moment = self._wait_for_turn()
                 # A server that tells a path of its own may know the documented one all the same.
                 ticket = Ticket(self._ticket.job_id) if missing % 2 else self._ticket
-                reply = self._client.get(ticket.url(self._client.account.base), moment, job=self._name)
+                reply = self._client.get(ticket.url(self._client.account.base), moment)
                 before, self._polled = self._polled, clock.now()
                 self._polls += 1
                 if reply.status in (404, 410):
@@ -177,12 +177,13 @@ class RemoteJob:
             moment = self._due(crowd, jitter)
             left = moment - clock.now()
             if left <= 0.0:
+                if self._polls or crowd.share_s <= POLL_S:
+                    return moment
+                # Requests are scarce: the oldest first, though others may have heard sooner how long jobs take.
                 late = clock.now() if late is None else late
-                if self._polls or crowd.share_s <= POLL_S or clock.now() - late >= _YIELD_S:
-                    return moment
-                if self._bucket.is_first(self._name):
-                    return moment
-                left = LOOK_S / 4.0
+                left = late + _YIELD_S - clock.now()
+                if left <= 0.0 or not self._bucket.yields(self._name):
+                    return self._born
             # A hundred jobs that told of themselves every second would keep Blender busy with nothing else.
             if time.monotonic() - self._shown >= TELL_S * max(1.0, crowd.jobs / 20.0):
                 self._shown = time.monotonic()

@@ -89,6 +89,8 @@ class Circuit:
         self._lock = threading.Lock()
         self._until = 0.0
         self.failures = 0
+        self.has_worked = False
+        """Whether the server has ever answered this process: then it is there, and worth waiting for."""
 
     def left(self) -> float:
         """Return for how many seconds nothing is to be sent; 0 lets the caller send, and be the one who tries."""
@@ -119,6 +121,7 @@ class Circuit:
         """Note that the server answers."""
         with self._lock:
             self.failures = 0
+            self.has_worked = True
             self._until = 0.0
 
 
