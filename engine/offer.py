@@ -60,7 +60,7 @@ class Limit:
 
     @property
     def words(self) -> str:
-        """The limit as it completes "The server takes ..."."""
+        """The limit in words, as it completes "the server takes ..."."""
         if self.choices:
             return "only " + ", ".join(self.choices)
         return f"{self.minimum:g} to {self.maximum:g}"

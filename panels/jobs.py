@@ -11,6 +11,7 @@ from .sidebar import ESPALIER_PT_main, SidebarPanel
 from .text import draw_wrapped
 
 MOST_SHOWN = 8
+FETCH = "Press Fetch It to come for that one, without another bill."
 
 
 def _shown() -> list[Job]:
@@ -89,11 +90,12 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
         column = box.column(align=True)
         for sentence in checking.known(job):
             draw_wrapped(column, context, sentence)
+        found = checking.found(job)
         if job.error is not None:
             column.separator()
-            draw_wrapped(column, context, job.error.remedy)
+            draw_wrapped(column, context, FETCH if found else job.error.remedy)
         row = box.row(align=True)
-        if checking.found(job):
+        if found:
             row.operator("espalier.fetch", icon="IMPORT").job = job.id
         else:
             row.operator("espalier.check_usage", icon="VIEWZOOM")

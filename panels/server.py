@@ -38,7 +38,7 @@ def draw_limit(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, na
     if settings.engine == account.ENGINE:
         limit = pricing.offer().limits.get(name)
         if limit is not None:
-            _draw_row(layout, "", f"The server takes {limit.words}")
+            _draw_row(layout, "", f"Server: {limit.words}")
 
 
 def _draw_row(layout: bpy.types.UILayout, label: str, value: str) -> None:

@@ -53,7 +53,7 @@ def test_the_panel_shows_price_limit_and_spending(espalier, server, preferences,
     shown = _main(espalier)
     assert "0.025 USD" in shown.texts
     assert [text for text in shown.texts if "spent" in text] == ["0.025 USD spent"] * 2
-    assert "The server takes only 512, 1024" in shown.texts
+    assert "Server: only 512, 1024" in shown.texts
     assert "screen.userpref_show" not in shown.operators
 
 

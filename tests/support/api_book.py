@@ -15,7 +15,6 @@ from typing import Any
 from engine.parameters import PARAMETERS, Parameter
 
 MODEL = "trellis-2-4b"
-_BEGIN = time.time()
 PRICES = {"512": 0.025, "1024": 0.249, "1536": 0.499}
 MATCHING = {"512": "512", "1024": "1024_cascade", "1536": "1536_cascade"}
 QUEUED_SHARE = 0.15
@@ -35,12 +34,16 @@ class ServerClock:
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
-        self._start = time.monotonic()
+        self._start, self._began = time.monotonic(), time.time()
         self.ahead_s = 0.0
 
     def now(self) -> float:
         """Return the seconds since the server's start, in its own time."""
         return (time.monotonic() - self._start) * self.scale + self.ahead_s
+
+    def stamp(self, seconds: float) -> str:
+        """Return a time of the server's as ISO 8601."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began + seconds))
 
 
 @dataclass
@@ -156,7 +159,7 @@ class Book:
         events = [
             {
                 "id": f"evt_{job.id}", "job_id": job.id, "model": MODEL, "status_code": 202, "cost_usd": job.price,
-                "created_at": stamp(job.created), "endpoint": "/v1/3d/generations",
+                "created_at": self.clock.stamp(job.created), "endpoint": "/v1/3d/generations",
             }
             for job in reversed(self.jobs.values())
         ]  # fmt: skip
@@ -170,11 +173,6 @@ class Book:
             "id": MODEL, "object": "model", "capabilities": ["image-to-3d"], "supported_parameters": parameters,
             "pricing_rows": rows,
         }  # fmt: skip
-
-
-def stamp(seconds: float) -> str:
-    """Return a time of the server as ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_BEGIN + seconds))
 
 
 def _described(parameter: Parameter) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from tests.support import api_assets
-from tests.support.api_book import Refusal, RemoteJob, stamp
+from tests.support.api_book import Refusal, RemoteJob
 from tests.support.api_faults import Fault
 from tests.support.api_forms import error_body, place, with_asset
 
@@ -252,7 +252,7 @@ def _create(api: ApiServer, body: bytes) -> Answer:
         if form.synchronous:
             told = {name: value for name, value in told.items() if name not in ("job_id", "id", "poll_url", "status")}
         return _json(form.created, told)
-    told = {"status": form.state("queued"), "created_at": stamp(job.created)}
+    told = {"status": form.state("queued"), "created_at": api.clock.stamp(job.created)}
     place(told, form.id, job.id)
     path = f"/v1/async/{job.id}" if form.poll == "elsewhere" else f"/v1/jobs/{job.id}"
     address = {"absolute": api.url + path, "foreign": api.foreign_url + path, "none": ""}.get(form.poll, path)
@@ -267,7 +267,7 @@ def status_body(api: ApiServer, job: RemoteJob) -> dict[str, Any]:
     state = job.state(now)
     job.polls += 1
     told: dict[str, Any] = {
-        "status": form.state(state), "created_at": stamp(job.created), "completed_at": None, "result": None,
+        "status": form.state(state), "created_at": api.clock.stamp(job.created), "completed_at": None, "result": None,
         "error": None,
     }  # fmt: skip
     place(told, "id" if form.id == "id" else "job_id", job.id)
@@ -275,7 +275,7 @@ def status_body(api: ApiServer, job: RemoteJob) -> dict[str, Any]:
         told["progress"] = round(job.fraction(now) * (100 if form.progress == "percent" else 1), 3)
     if state == "completed":
         job.done_polls += 1
-        told["completed_at"] = stamp(job.created + job.takes_s)
+        told["completed_at"] = api.clock.stamp(job.created + job.takes_s)
         del told["result"]
         origin = {"relative": "", "own": api.url}.get(form.link, api.foreign_url)
         inside = job.payload.get("response_format") == "b64_json"
