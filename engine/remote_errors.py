@@ -113,6 +113,10 @@ REMOTE: Mapping[str, tuple[str, str]] = {
         "{host} does not know the job {job} any more.",
         "Look for the asset in the account's usage; if you changed the base URL or the key, change it back and Retry.",
     ),
+    "remote_elsewhere": (
+        "The job is at {server}, but {host} is to be asked now.",
+        "Set the base URL back to {server}, then press Retry, which is not billed again.",
+    ),
     "remote_asset_none": (
         "{host} says that the asset is finished and names no file.",
         "Press Retry to ask again; nothing is generated anew.",

@@ -16,12 +16,14 @@ from ..request import Request
 class JobRun(Run):
     """A run of a job that may be at a server.
 
-    `remote_id` names what the server already works on, empty where nothing was handed over before. `account` is plain
+    `remote_id` names what the server already works on, empty where nothing was handed over before; `server` says which
+    server, in the engine's own words, which it sets before `submitting` and finds again with the id. `account` is plain
     JSON data of whoever may ask the server (see `remote.account`); it holds a secret and is never written anywhere.
     `expected_s` tells for the stages of such jobs how many seconds they took lately, where that is known.
     """
 
     remote_id: str = ""
+    server: str = ""
     account: Mapping[str, Any] = MappingProxyType({})
     expected_s: Mapping[str, float] = MappingProxyType({})
 

@@ -238,7 +238,8 @@ class Foreman:
         elif isinstance(event, Submitting):
             if not (self._closing or entry.job.cancelling):
                 act = partial(self._send, worker, entry)
-                self._book.move(entry, State.RUNNING, act, point="digest", digest=event.digest, remote_id="")
+                told: dict[str, Any] = {"digest": event.digest, "server": event.server, "remote_id": ""}
+                self._book.move(entry, State.RUNNING, act, point="digest", **told)
         elif isinstance(event, Accepted):
             entry.estimate = Estimate(time.monotonic(), entry.job.fraction)
             self._book.note(entry, remote_id=event.remote_id)
@@ -347,7 +348,7 @@ class Foreman:
                 folder = self._library.partial(job.id, job.runs)
                 expected = {} if self.is_free(job) else self._expected(job)
                 account = self._account(job.request.engine)
-                worker.run(job.id, job.request.to_json(), folder, job.remote_id, account, expected)
+                worker.run(job.id, job.request.to_json(), folder, job.remote_id, account, expected, job.server)
             except EspalierError as error:
                 self._finish(entry, Verdict(State.FAILED, error))
             except MessageError as error:

@@ -63,9 +63,9 @@ class Job:
     `placement` is plain JSON data of whoever submitted the job; the engine stores it and never looks inside.
     `fraction`, `stage`, `label`, `note`, `remaining_s` and `cancelling` (asked to stop, not stopped yet) are of the
     moment and are not in the ledger.
-    `digest` is that of the request that was, or was about to be, sent to a server; `remote_id` is what the server calls
-    the job, empty where there is nothing that it could be asked after. `spent` is what is known to have been billed for
-    it in all its runs, in USD.
+    `digest` is that of the request that was, or was about to be, sent to `server`; `remote_id` is what that server
+    calls the job, empty where there is nothing that it could be asked after. `spent` is what is known to have been
+    billed for it in all its runs, in USD.
     `attempts` counts how often it was handed over since it was last asked for, `runs` how often in all.
     `folder` holds the result once the job is ready: `asset.glb`, `thumbnail.png`, `request.json`, `result.json`.
     """
@@ -84,6 +84,7 @@ class Job:
     error: EspalierError | None = None
     remote_id: str = ""
     digest: str = ""
+    server: str = ""
     spent: float = 0.0
     stage: str = ""
     label: str = ""

@@ -28,7 +28,7 @@ Trace = Callable[[str], None]
 
 _COLUMNS = (
     "id, serial, owner, state, request, placement, created, started, finished, attempts, runs, result, error,"
-    " remote_id, digest, spent"
+    " remote_id, digest, server, spent"
 )
 _NAMES = _COLUMNS.split(", ")
 _UNFINISHED = ", ".join(f"'{state}'" for state in sorted(ACTIVE))
@@ -104,6 +104,7 @@ class Ledger:
             "error": "",
             "remote_id": job.remote_id,
             "digest": job.digest,
+            "server": job.server,
             "spent": job.spent,
         }
 
@@ -304,6 +305,7 @@ def _row(values: tuple[Any, ...]) -> Row | None:
             error=EspalierError.from_json(_object(found["error"])) if found["error"] else None,
             remote_id=found["remote_id"],
             digest=found["digest"],
+            server=found["server"],
             spent=found["spent"],
         )
         return Row(job, found["serial"], found["owner"])

@@ -52,14 +52,15 @@ def after_loss(job: Job, begun: bool, free: bool, most_attempts: int, error: Esp
     """Decide about `job`, whose worker ended with `error` before it was made; `begun`: the engine had started on it.
 
     What has an id at its server is asked after by another worker, and what was never sent is begun again, both up to
-    `most_attempts`: it may be the job that brings the workers down.
+    `most_attempts`: it may be the job that brings the workers down. Then it has failed, but for the person to decide
+    where nobody knows whether a server has it.
     """
     if job.cancelling:
         return after_cancel(job)
     again = job.attempts < most_attempts
-    if not free and (job.remote_id or job.digest):
-        if job.remote_id and again:
-            return Verdict(State.RUNNING)
+    if not free and job.remote_id:
+        return Verdict(State.RUNNING) if again else Verdict(State.FAILED, error)
+    if not free and job.digest:
         detail = f"{error}\n{error.detail}"
         lost = EspalierError("job_contact_lost", detail, engine=job.request.engine, name=job.request.name)
         return Verdict(State.UNKNOWN, lost)

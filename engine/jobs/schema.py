@@ -45,6 +45,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE jobs ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE jobs ADD COLUMN spent REAL NOT NULL DEFAULT 0.0",
     ),
+    ("ALTER TABLE jobs ADD COLUMN server TEXT NOT NULL DEFAULT ''",),
 )
 """What brings the ledger from version n to version n + 1."""
 

@@ -38,7 +38,7 @@ class Handover(JobRun):
             send(Reached(order.job, progress.stage, progress.label, fraction, progress.note))
 
         super().__init__((*backend.stages, Stage(PREPARE, "Preparing Import", share)), report, stop)
-        self.remote_id = order.remote_id
+        self.remote_id, self.server = order.remote_id, order.server
         self.account = MappingProxyType(order.account)
         self.expected_s = MappingProxyType(order.expected_s)
         self.sent = False
@@ -55,7 +55,7 @@ class Handover(JobRun):
     def submitting(self, digest: str) -> None:
         try:
             self.check()
-            self._tell(Submitting(self._job, digest))
+            self._tell(Submitting(self._job, digest, self.server))
             self.check()
         except Cancelled:
             self.ended()  # nothing was sent

@@ -27,7 +27,7 @@ class MessageError(ValueError):
 class RunJob:
     """To the child: make `request` (Request.to_json) in `folder`, which does not exist yet.
 
-    `remote_id` names what a server already works on for this job, empty where nothing was handed over before.
+    `remote_id` names what `server` already works on for this job, empty where nothing was handed over before.
     `account` is what the engine needs to speak to its server, and holds a secret. `expected_s` is how long the
     stages of such jobs took lately.
     """
@@ -38,6 +38,7 @@ class RunJob:
     remote_id: str = ""
     account: dict[str, Any] = field(default_factory=dict, repr=False)
     expected_s: dict[str, Any] = field(default_factory=dict)
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,11 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Submitting:
-    """From the child: a request of `digest` is to be sent to the server; it waits until that is written down."""
+    """From the child: a request of `digest` is to be sent to `server`; it waits until that is written down."""
 
     job: str
     digest: str
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)

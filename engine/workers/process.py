@@ -155,10 +155,11 @@ class Worker:
         remote_id: str = "",
         account: Mapping[str, Any] | None = None,
         expected_s: Mapping[str, float] | None = None,
+        server: str = "",
     ) -> None:
         """Give it `job`, to be made in `folder`. Raises MessageError for a request that does not fit in a message."""
         known = dict(account or {}), dict(expected_s or {})
-        line = encode(RunJob(job, dict(request), str(folder), remote_id, *known))
+        line = encode(RunJob(job, dict(request), str(folder), remote_id, *known, server))
         self._tasks[job] = _Task()
         self._quiet = 0.0
         self._link.send(line)

@@ -54,7 +54,7 @@ def test_a_job_comes_back_as_it_was(tmp_path: Path) -> None:
     error = EspalierError("disk_full", "deep detail \udcff", path="/空 间")
     changes = {
         "started": 5.0, "finished": 7.5, "attempts": 2, "runs": 4, "result": {"stages": {"a": 1.0}}, "error": error,
-        "remote_id": "r-1", "digest": "d-1", "spent": 0.25,
+        "remote_id": "r-1", "digest": "d-1", "server": "https://a", "spent": 0.25,
     }  # fmt: skip
     assert done(ledger.move(Move("a", 0, State.FAILED, changes)))
     ledger.close(5)
@@ -65,8 +65,8 @@ def test_a_job_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found.job.placement == asked.placement
     assert found.job.state is State.FAILED
     assert found.job.error.to_json() == error.to_json()
-    fields = ("created", "started", "finished", "attempts", "runs", "result", "remote_id", "digest", "spent")
-    values = [123.25, 5.0, 7.5, 2, 4, {"stages": {"a": 1.0}}, "r-1", "d-1", 0.25]
+    fields = ("created", "started", "finished", "attempts", "runs", "result", "remote_id", "digest", "server", "spent")
+    values = [123.25, 5.0, 7.5, 2, 4, {"stages": {"a": 1.0}}, "r-1", "d-1", "https://a", 0.25]
     assert [getattr(found.job, name) for name in fields] == values
 
 
@@ -304,8 +304,8 @@ def test_a_lost_worker_never_makes_paid_work_begin_again(found: Job, begun: bool
         assert (verdict.error is not None) == bool(found.remote_id or found.digest)
         return
     if sent:
-        assert verdict.state in (State.RUNNING, State.UNKNOWN)
-        assert (verdict.state is State.RUNNING) == (bool(found.remote_id) and found.attempts < 3)
+        known = State.RUNNING if found.attempts < 3 else State.FAILED
+        assert verdict.state is (known if found.remote_id else State.UNKNOWN)
     if verdict.state is State.QUEUED:
         assert not sent
         assert not (free and begun)

@@ -46,7 +46,7 @@ plain = st.recursive(
 )
 objects = st.dictionaries(texts, plain, max_size=5)
 messages = st.one_of(
-    st.builds(RunJob, texts, objects, texts, texts, objects, objects),
+    st.builds(RunJob, texts, objects, texts, texts, objects, objects, texts),
     st.builds(CancelJob, texts),
     st.builds(Written, texts),
     st.builds(Ask, texts, texts, objects),
@@ -54,7 +54,7 @@ messages = st.one_of(
     st.builds(Hello, st.integers(0, 10**6), texts, texts, st.integers(0, 2**31), texts),
     st.builds(Started, texts),
     st.builds(Reached, texts, texts, texts, st.floats(0, 1), texts),
-    st.builds(Submitting, texts, texts),
+    st.builds(Submitting, texts, texts, texts),
     st.builds(Accepted, texts, texts),
     st.builds(Answer, texts, objects, objects),
     st.builds(Heartbeat),

@@ -117,12 +117,14 @@ def test_a_job_that_kills_its_workers_is_given_up_but_not_lost(opened: Open, lau
     job = queue.submit(request("orders", "cup"))
     drive(queue)
     found = queue.job(job)
-    assert (found.state, found.attempts, found.remote_id) == (State.UNKNOWN, 3, "r-cup")
+    assert (found.state, found.attempts, found.remote_id) == (State.FAILED, 3, "r-cup")
+    assert code(found) == "worker_died"
     assert paid(tmp_path) == ["cup"]
     queue.close()
     healthy = opened(launch(), **PAID)
     healthy.retry(job)
     drive(healthy)
+    assert healthy.job(job).server == healthy.job(job).result["facts"]["server"] == "the shop"
     assert healthy.job(job).state is State.READY
     assert healthy.job(job).result["facts"]["remote_id"] == "r-cup"
     assert paid(tmp_path) == ["cup"]

@@ -61,6 +61,9 @@ class RemoteBackend:
         assert isinstance(request, GenerationRequest)
         account = Account.from_json(run.account)
         account.ensure_usable()
+        if run.remote_id and run.server not in ("", account.base):
+            raise EspalierError("remote_elsewhere", server=run.server, host=account.host)
+        run.server = account.base
         bucket, circuit = self._shared(account)
         notes = _Notes(run)
         client = Client(account, bucket, circuit, self._clock, self._limits, run.check, notes.tell)

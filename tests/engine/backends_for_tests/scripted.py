@@ -108,6 +108,7 @@ class Scripted:
         facts: dict[str, Any] = {"attempt": folder.name, "remote_id": getattr(run, "remote_id", "")}
         facts |= {"expected_s": dict(getattr(run, "expected_s", ())), "account": sorted(getattr(run, "account", ()))}
         if facts["remote_id"]:
+            facts["server"] = run.server  # type: ignore[attr-defined]
             facts["cost_usd"] = 0.25
         return Asset(folder / "made.glb", notices=("It is a triangle",), facts=facts)
 
@@ -136,6 +137,7 @@ class Scripted:
         if run.remote_id:
             return
         die("begun")
+        run.server = "the shop"
         run.submitting(hashlib.sha256(run.image.encode()).hexdigest())  # type: ignore[attr-defined]
         die("written")
         note(run.image)  # type: ignore[attr-defined]
