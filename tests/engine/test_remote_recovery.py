@@ -3,20 +3,29 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.backends.remote.account import Account
-from engine.backends.remote.exchange import Reply
+from engine.backends.remote.backend import RemoteBackend
+from engine.backends.remote.exchange import Limits, Reply
 from engine.backends.remote.ticket import Ticket
 from engine.backends.remote.usage import find_output, read_date, what_is_known
-from tests.engine.remote_harness import SCALE, delivered, generate, posts
+from engine.errors import EspalierError
+from engine.request import GenerationRequest
+from tests.engine.backends_for_tests.remote_scaled import ScaledClock
+from tests.engine.remote_harness import SCALE, RecordedRun, delivered, generate, posts
+from tests.support.api_assets import finished_asset
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
+from tests.support.small_server import reply, serving
 
 
 class Listed:
@@ -35,8 +44,6 @@ class Listed:
 
 
 def events(*events: dict[str, Any]) -> bytes:
-    import json
-
     return json.dumps({"balance_usd": 3.0, "events": events}).encode()
 
 
@@ -160,3 +167,48 @@ def test_a_lost_answer_is_told_with_the_name_of_the_job_that_it_was(tmp_path: Pa
         assert outcome.error is not None
         assert "usage list" in outcome.error.cause
         assert next(iter(server.book.jobs)) in outcome.error.cause
+
+
+@pytest.mark.parametrize("answered", ["creation", "poll"])
+def test_an_asset_that_is_the_answer_itself_is_taken(tmp_path: Path, answered: str) -> None:
+    """A server of one's own may send the file where the API tells of it."""
+    glb = finished_asset()
+
+    def act(handler: BaseHTTPRequestHandler) -> None:
+        if handler.command == "POST" and answered == "poll":
+            reply(202, b'{"job_id": "j1"}')(handler)
+        else:
+            reply(200, glb, Content_Type="model/gltf-binary")(handler)
+
+    with serving() as start:
+        url = start(act).url
+        backend = RemoteBackend(ScaledClock(SCALE))
+        run = RecordedRun(backend, {"base_url": url, "online": False}, "", lambda: False)
+        request = GenerationRequest.create("https://pictures.example/cat.png", "remote")
+        asset = backend.generate(request, tmp_path, run)
+        assert asset.glb.read_bytes() == glb
+        assert asset.thumbnail is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("lines", ""), ("damaged", "remote_asset_invalid"), ("large", "remote_asset_large")]
+)
+def test_an_asset_inside_the_answer_is_read_however_it_is_broken_into_lines(
+    tmp_path: Path, text: str, code: str
+) -> None:
+    glb = finished_asset()
+    inside = base64.encodebytes(glb).decode()
+    inside = {"lines": inside, "damaged": inside[:-40], "large": inside}[text]
+    body = json.dumps({"result": {"data": [{"b64_json": inside}]}}).encode()
+    with serving() as start:
+        url = start(reply(200, body)).url
+        backend = RemoteBackend(ScaledClock(SCALE), Limits(asset_bytes=100 if text == "large" else 1 << 24))
+        run = RecordedRun(backend, {"base_url": url, "online": False}, "", lambda: False)
+        request = GenerationRequest.create("https://pictures.example/cat.png", "remote")
+        try:
+            assert backend.generate(request, tmp_path, run).glb.read_bytes() == glb
+            found = ""
+        except EspalierError as error:
+            found = error.code
+        assert found == code
+        assert [path.name for path in tmp_path.iterdir()] == ([] if code else ["asset.glb"])

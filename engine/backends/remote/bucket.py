@@ -132,7 +132,8 @@ class Bucket:
             db.execute("UPDATE making SET due = 1 WHERE id = ? AND NOT due", (job,))
             row = db.execute(
                 "SELECT 1 FROM making, (SELECT kind, born, id FROM making WHERE id = ?) AS mine"
-                " WHERE NOT due AND making.kind = mine.kind AND (making.born, making.id) < (mine.born, mine.id) LIMIT 1",
+                " WHERE NOT due AND making.kind = mine.kind"
+                " AND (making.born, making.id) < (mine.born, mine.id) LIMIT 1",
                 (job,),
             ).fetchone()
         return row is not None

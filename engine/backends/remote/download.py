@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import requests
@@ -90,7 +90,12 @@ def fetch(url: str, path: Path, client: Client, progress: Callable[[float], None
 
 
 def unpack(text: str, path: Path, client: Client) -> None:
-    """Write the GLB that is in base64 `text` to `path`, which appears whole or not at all.
+    """Write the GLB that is in base64 `text` to `path`. Raises as `store`."""
+    store((base64.b64decode(part, validate=True) for part in _parts(text)), path, client)
+
+
+def store(blocks: Iterable[bytes], path: Path, client: Client) -> None:
+    """Write the GLB that came inside an answer to `path`, which appears whole or not at all.
 
     Raises EspalierError `remote_asset_large`, `remote_asset_invalid`, `disk_full` and the like, or Cancelled.
     """
@@ -98,9 +103,9 @@ def unpack(text: str, path: Path, client: Client) -> None:
     try:
         with Partial(path, client.limits.asset_bytes) as partial:
             turn = partial.turn()
-            for start in range(0, len(text), BASE64_BLOCK):
+            for block in blocks:
                 client.check()
-                partial.write(turn, base64.b64decode(text[start : start + BASE64_BLOCK], validate=True))
+                partial.write(turn, block)
             partial.finish()
     except Oversize as error:
         limit = client.limits.asset_bytes >> 20
@@ -108,6 +113,13 @@ def unpack(text: str, path: Path, client: Client) -> None:
     except (Invalid, ValueError) as error:
         reason = str(error) if isinstance(error, Invalid) else "its base64 is damaged"
         raise EspalierError("remote_asset_invalid", detail=repr(error), host=host, reason=reason) from error
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield base64 text in parts that can be decoded by themselves; line breaks, as some write them, are left out."""
+    plain = "".join(text.split())
+    for start in range(0, len(plain), BASE64_BLOCK):
+        yield plain[start : start + BASE64_BLOCK]
 
 
 def _lost(error: Exception, client: Client, host: str) -> EspalierError:

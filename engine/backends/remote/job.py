@@ -20,7 +20,7 @@ from .addresses import host_of
 from .answers import priced
 from .bucket import Bucket
 from .client import Client, told
-from .download import Gone, fetch, unpack
+from .download import Gone, fetch, store, unpack
 from .exchange import Reply
 from .faults import job_failed, refused
 from .reading import DONE, JobState, Link, parse, read_job
@@ -256,7 +256,7 @@ class RemoteJob:
 
     def _deliver(self, path: Path) -> None:
         if self._held:
-            with_bytes(self._held, path, self._client)
+            store([self._held], path, self._client)
             return
         for _ in range(_FRESH_LINKS):
             link = self._state.link
@@ -325,10 +325,3 @@ class RemoteJob:
         thread.join(_CANCEL_S)
         if stopped == [True]:
             self._run.ended()
-
-
-def with_bytes(glb: bytes, path: Path, client: Client) -> None:
-    """Write a GLB that came as an answer itself."""
-    import base64
-
-    unpack(base64.b64encode(glb).decode("ascii"), path, client)
