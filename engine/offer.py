@@ -30,8 +30,8 @@ _HIGHEST = ("maximum", "max", "le", "max_value")
 _CHOICES = ("choices", "enum", "options", "allowed_values", "values", "allowed")
 _NAMES = ("name", "key", "id", "parameter", "param")
 _PRICES = ("price_usd", "usd", "cost_usd", "amount_usd", "price", "cost", "unit_price", "amount", "rate", "value")
-_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?")
-_PRICE_TEXT: Final = re.compile(r"(?:US)?\s*\$?\s*(\d+(?:\.\d+)?)\s*(?:USD|\$)?(?:\s*(?:/|per)\b.*)?", re.IGNORECASE)
+_NUMBER: Final = r"-?\d+(?:\.\d+)?"
+_PRICE_TEXT: Final = r"(?:US)?\s*\$?\s*(\d+(?:\.\d+)?)\s*(?:USD|\$)?(?:\s*(?:/|per)\b.*)?"
 _HIGHEST_PRICE_USD = 1000.0
 
 
@@ -173,7 +173,7 @@ def _limit(parameter: Parameter, entry: Mapping[str, Any]) -> Limit | None:
 def _range(entry: Mapping[str, Any]) -> tuple[float | None, float | None]:
     given = entry.get("range")
     if isinstance(given, str):
-        given = _NUMBER.findall(re.sub(r"(?<=\d)\s*[-\u2013]\s*(?=\d)", " ", given))
+        given = re.findall(_NUMBER, re.sub(r"(?<=\d)\s*[-\u2013]\s*(?=\d)", " ", given))
     if isinstance(given, dict):
         entry = {**entry, **given}
     lowest, highest = [entry.get(key) for key in _LOWEST], [entry.get(key) for key in _HIGHEST]
@@ -220,7 +220,7 @@ def _price(row: Mapping[str, Any]) -> float | None:
         if isinstance(value, dict):
             value = next((value[inner] for inner in _PRICES if inner in value), None)
         if isinstance(value, str):
-            match = _PRICE_TEXT.fullmatch(value.strip())
+            match = re.fullmatch(_PRICE_TEXT, value.strip(), re.IGNORECASE)
             value = match[1] if match else None
         number = _number(value)
         if number is not None and 0.0 <= number <= _HIGHEST_PRICE_USD:

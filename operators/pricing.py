@@ -4,28 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
 from ..engine.errors import EspalierError
-from ..engine.offer import LISTED, Offer, read_offer
 from ..engine.request import GenerationRequest, Request
 from . import account, session
 from .account import ENGINE
 from .inquiry import MODEL
 
+if TYPE_CHECKING:
+    from ..engine.offer import Offer
+
 WAIT_S = 10.0
 
-_read: tuple[Mapping[str, Any], Offer] = ({}, LISTED)
+_read: tuple[Mapping[str, Any], Offer] | None = None
+"""The answer that was read last, and what it offers."""
 
 
 def offer() -> Offer:
     """Return the prices and limits that the server told last, or those of our own table. Quick, for drawing."""
+    from ..engine.offer import LISTED, read_offer  # here, for enabling must not wait for it
+
     global _read
     answer = session.session.inquiries.of(MODEL).answer
-    if answer is not _read[0]:
-        _read = (answer, read_offer(answer) if answer else LISTED)
+    if not answer:
+        return LISTED
+    if _read is None or answer is not _read[0]:
+        _read = (answer, read_offer(answer))
     return _read[1]
 
 

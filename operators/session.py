@@ -17,13 +17,13 @@ import bpy
 
 from ..engine.errors import EspalierError
 from ..engine.files import unwritable
-from ..engine.jobs.history import Spent
 from ..engine.jobs.job import Job, State
 from . import account, placing
 from .account import PACKAGE
 from .inquiry import Inquiries, Inquiry
 
 if TYPE_CHECKING:
+    from ..engine.jobs.history import Spent
     from ..engine.jobs.queue import JobQueue
     from ..engine.request import Request
 
@@ -92,6 +92,8 @@ def known_job(job: str) -> Job | None:
 
 def spent() -> Spent:
     """Return what is known to have been billed, in USD, without touching disk: for drawing."""
+    from ..engine.jobs.history import Spent  # here, for enabling must not wait for what it imports
+
     return session.queue.spent() if session.queue is not None else Spent()
 
 
