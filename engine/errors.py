@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .remote_errors import REMOTE, WRONG_ARGUMENTS
+
 USAGE = 2
 """Exit code of a command that was given wrong arguments."""
 FAILURE = 1
@@ -218,6 +220,26 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Contact with the {engine} engine was lost while the job for {name} was under way.",
         "Look at the account's usage before you press Retry, which may be billed again.",
     ),
+    "job_cancelled_there": (
+        FAILURE,
+        "The job for {name} was cancelled, also at its server, which may bill it all the same.",
+        "Press Retry to generate it again, which is billed again.",
+    ),
+    "job_cancelled_late": (
+        FAILURE,
+        "The job for {name} was cancelled after its server had been asked for it, which may still bill it.",
+        "Press Retry to fetch the asset if the server finishes it all the same.",
+    ),
+    "job_cancelled_blind": (
+        FAILURE,
+        "The job for {name} was cancelled while it was being handed to its server, which may bill it.",
+        "Look at the account's usage before you press Retry, which may be billed again.",
+    ),
+    "question_unanswered": (
+        FAILURE,
+        "The {engine} engine gave no answer about its {question}.",
+        "Try again.",
+    ),
     "ledger_busy": (
         FAILURE,
         "The job ledger {path} is held by another program.",
@@ -238,6 +260,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Something unexpected happened ({reason}).",
         "Look at the log in {log}, and report it with the log attached.",
     ),
+    **{code: (USAGE if code in WRONG_ARGUMENTS else FAILURE, *sentences) for code, sentences in REMOTE.items()},
 }
 """code -> (exit code, sentence of cause, sentence of remedy), both with the fields of `EspalierError.fields`."""
 

@@ -252,6 +252,9 @@ BY_NAME: Final[Mapping[str, Parameter]] = {parameter.name: parameter for paramet
 SETTINGS: Final[tuple[Parameter, ...]] = tuple(p for p in PARAMETERS if p.kind != "image")
 """All parameters but the image itself: those that have a default."""
 
+PRICE_USD: Final[Mapping[str, float]] = {"512": 0.025, "1024": 0.249, "1536": 0.499}
+"""What the vendor's remote API asks for an asset of each resolution; its `pricing_rows` take precedence."""
+
 PIPELINE_OF_RESOLUTION: Final[Mapping[str, str]] = {"512": "512", "1024": "1024_cascade", "1536": "1536_cascade"}
 
 INTERVALS: Final[tuple[tuple[str, str], ...]] = tuple(

@@ -3,9 +3,22 @@
 
 import bpy
 
-from . import command, generate, image, import_asset, jobs, rebuild, session, settings
+from . import (
+    checking,
+    command,
+    generate,
+    image,
+    import_asset,
+    jobs,
+    key,
+    preferences,
+    rebuild,
+    session,
+    settings,
+)
 
 CLASSES = (
+    preferences.EspalierPreferences,
     settings.EspalierSettings,
     image.ESPALIER_OT_randomize_seed,
     generate.ESPALIER_OT_generate,
@@ -13,8 +26,11 @@ CLASSES = (
     rebuild.ESPALIER_OT_rebuild,
     jobs.ESPALIER_OT_cancel,
     jobs.ESPALIER_OT_retry,
+    jobs.ESPALIER_OT_fetch,
     jobs.ESPALIER_OT_put_away,
     jobs.ESPALIER_OT_dismiss,
+    checking.ESPALIER_OT_check_usage,
+    key.ESPALIER_OT_test_key,
 )
 
 

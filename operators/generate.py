@@ -9,11 +9,11 @@ import bpy
 
 from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job, State
-from ..engine.parameters import SETTINGS
-from ..engine.request import GenerationRequest
-from . import session
+from ..engine.parameters import PIPELINE_OF_RESOLUTION, SETTINGS, Value
+from ..engine.request import GenerationRequest, is_url
+from . import account, pricing, session
 from .image import image_file
-from .settings import add_parameters, engine_items
+from .settings import RESOLUTION_OF_PIPELINE, EspalierSettings, add_parameters, engine_items
 
 
 class ESPALIER_OT_generate(bpy.types.Operator):
@@ -26,7 +26,7 @@ class ESPALIER_OT_generate(bpy.types.Operator):
 
     filepath: bpy.props.StringProperty(
         name="Image File",
-        description="The image to use instead of the one in the panel",
+        description="The image to use instead of the one in the panel; for the remote engine also an address (URL)",
         subtype="FILE_PATH",
         options={"SKIP_SAVE"},
     )
@@ -34,10 +34,20 @@ class ESPALIER_OT_generate(bpy.types.Operator):
         name="Engine", description="Who makes the asset", items=engine_items(), options={"SKIP_SAVE"}
     )
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first where the asset costs more than the person wants to spend unasked."""
+        engine, values = self._chosen(context)
+        price = pricing.price(engine, str(values["resolution"]))
+        if pricing.to_ask(price):
+            message = "The server bills each asset that it accepts, also one that you cancel"
+            return pricing.confirm(self, context, event, price, message)
+        return self.execute(context)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Submit and return at once; in background mode wait until the object is in the scene."""
         try:
-            job = session.submit(self._request(context), context)
+            request, notice = self._request(context)
+            job = session.submit(request, context, notice=notice)
             if bpy.app.background:
                 self._finish(session.wait_for(job))
         except EspalierError as error:
@@ -46,24 +56,40 @@ class ESPALIER_OT_generate(bpy.types.Operator):
             return {"CANCELLED"}
         return {"FINISHED"}
 
-    def _request(self, context: bpy.types.Context) -> GenerationRequest:
-        """Return the scene's settings, with what was set on the operator itself in their place."""
+    def _chosen(self, context: bpy.types.Context) -> tuple[str, dict[str, Value]]:
+        """Return engine and settings: the scene's, with what was set on the operator itself in their place."""
         settings = context.scene.espalier
         given = {p.name: getattr(self, p.name) for p in SETTINGS if self.properties.is_property_set(p.name)}
         values = settings.values()
-        if given:
-            for follower, leader in (("pipeline_type", "resolution"), ("resolution", "pipeline_type")):
-                if leader in given and follower not in given:
-                    del values[follower]
+        if "resolution" in given and "pipeline_type" not in given:
+            values["pipeline_type"] = PIPELINE_OF_RESOLUTION[given["resolution"]]
+        elif "pipeline_type" in given and "resolution" not in given:
+            values["resolution"] = RESOLUTION_OF_PIPELINE[given["pipeline_type"]]
         values.update(given)
-        engine = self.engine if self.properties.is_property_set("engine") else settings.engine
+        return self.engine if self.properties.is_property_set("engine") else settings.engine, values
+
+    def _request(self, context: bpy.types.Context) -> tuple[GenerationRequest, str]:
+        """Return what is asked for as the engine takes it, and what is to be told of that. Raises EspalierError."""
+        settings = context.scene.espalier
+        engine, values = self._chosen(context)
+        told: list[str] = []
+        if engine == account.ENGINE:
+            account.ensure_online()
+            pricing.refresh()
+            values, told = pricing.offer().clamp(values)
+        image, name = self._image(settings, context.scene)
+        return GenerationRequest.create(image, engine, values, name), " ".join(told)
+
+    def _image(self, settings: EspalierSettings, scene: bpy.types.Scene) -> tuple[str | Path, str]:
+        """Return the file or address of the image, and what the asset is called: empty, as the file."""
+        if is_url(self.filepath):
+            return self.filepath, ""
         if self.filepath:
-            path = Path(bpy.path.abspath(self.filepath))
-            return GenerationRequest.create(path, engine, values)
+            return Path(bpy.path.abspath(self.filepath)), ""
         if settings.image is None:
             raise EspalierError("image_none")
-        path = image_file(settings.image, context.scene, session.user_folder() / "inputs")
-        return GenerationRequest.create(path, engine, values, name=Path(settings.image.name).stem)
+        file = image_file(settings.image, scene, session.user_folder() / "inputs")
+        return file, Path(settings.image.name).stem
 
     def _finish(self, job: Job) -> None:
         if job.error is not None:

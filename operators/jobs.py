@@ -6,7 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ..engine.errors import EspalierError
-from . import session
+from ..engine.jobs.job import State
+from . import account, checking, pricing, session
 
 
 class _JobOperator:
@@ -36,6 +37,14 @@ class ESPALIER_OT_cancel(_JobOperator, bpy.types.Operator):
     bl_idname = "espalier.cancel"
     bl_label = "Cancel"
 
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """Tell what stopping does not undo."""
+        job = session.known_job(properties.job)
+        if job is not None and job.request.engine == account.ENGINE:
+            return "Stop waiting for this asset. What the server has accepted may still be billed"
+        return cls.__doc__
+
     def act(self) -> None:
         session.session.open_queue().cancel(self.job)
 
@@ -46,19 +55,51 @@ class ESPALIER_OT_retry(_JobOperator, bpy.types.Operator):
     bl_idname = "espalier.retry"
     bl_label = "Retry"
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first where this may be paid for twice, or costs more than the person wants to spend unasked."""
+        job = session.known_job(self.job)
+        # What has an id at its server is asked after, not sent again.
+        if job is not None and not job.remote_id:
+            price = pricing.price_of(job.request)
+            if job.state is State.UNKNOWN:
+                message = "The server may have it already, and would bill it again"
+                return pricing.confirm(self, context, event, price, message)
+            if pricing.to_ask(price):
+                return pricing.confirm(self, context, event, price, "It is sent to the server again")
+        return self.execute(context)
+
     def act(self) -> None:
         session.session.open_queue().retry(self.job)
         session.session.error = None
 
 
+class ESPALIER_OT_fetch(_JobOperator, bpy.types.Operator):
+    """Come for the asset that the account's usage lists from that time; nothing is generated or billed again"""
+
+    bl_idname = "espalier.fetch"
+    bl_label = "Fetch It"
+
+    def act(self) -> None:
+        queue = session.session.open_queue()
+        name = checking.found(queue.job(self.job))
+        if not name:
+            raise EspalierError("remote_not_found")
+        queue.retry(self.job, name)
+
+
 class ESPALIER_OT_put_away(_JobOperator, bpy.types.Operator):
-    """Take this finished asset off the list without placing it; it stays in the library"""
+    """Take this off the list. A finished asset stays in the library without being placed"""
 
     bl_idname = "espalier.put_away"
     bl_label = "Put Away"
 
     def act(self) -> None:
-        session.session.open_queue().mark_imported(self.job)
+        queue = session.session.open_queue()
+        job = queue.job(self.job)
+        if job.state is State.UNKNOWN and job.error is not None:
+            queue.mark_failed(self.job, job.error)
+        else:
+            queue.mark_imported(self.job)
 
 
 class ESPALIER_OT_dismiss(_JobOperator, bpy.types.Operator):
@@ -67,5 +108,12 @@ class ESPALIER_OT_dismiss(_JobOperator, bpy.types.Operator):
     bl_idname = "espalier.dismiss"
     bl_label = "Dismiss"
 
+    what: bpy.props.EnumProperty(
+        items=(("error", "Error", ""), ("notice", "Notice", "")), options={"SKIP_SAVE", "HIDDEN"}
+    )
+
     def act(self) -> None:
-        session.session.error = None
+        if self.what == "notice":
+            session.session.notice = ""
+        else:
+            session.session.error = None

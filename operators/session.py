@@ -18,23 +18,28 @@ import bpy
 from ..engine.errors import EspalierError
 from ..engine.files import unwritable
 from ..engine.jobs.job import Job, State
-from . import placing
+from . import account, placing
+from .account import PACKAGE
+from .inquiry import Inquiries, Inquiry
 
 if TYPE_CHECKING:
+    from ..engine.jobs.history import Spent
     from ..engine.jobs.queue import JobQueue
     from ..engine.request import Request
 
-PACKAGE = __package__.rpartition(".")[0]
 LEDGER = "ledger.sqlite3"
 RESUME_AFTER_S = 1.0
 LOOK_AGAIN_S = 0.5
 LONGEST_SLEEP_S = 0.02
+DRAWN = {"VIEW_3D": "UI", "PREFERENCES": "WINDOW"}
+"""Editor -> its region that shows what is in memory here."""
 
 
 class Session:
     """What lives as long as the add-on is enabled.
 
     `file` changes whenever another .blend is opened. `held` are jobs whose import failed: they wait for the person.
+    `notice` is a sentence for the panel that is no error. `inquiries` are the questions to the remote API.
     """
 
     def __init__(self) -> None:
@@ -42,7 +47,9 @@ class Session:
         self.file = uuid.uuid4().hex
         self.error: EspalierError | None = None
         self.error_job = ""
+        self.notice = ""
         self.held: set[str] = set()
+        self.inquiries = Inquiries()
 
     def open_queue(self) -> JobQueue:
         """Return the queue, opened if it was not yet. Raises EspalierError."""
@@ -51,7 +58,7 @@ class Session:
             from ..engine.jobs.queue import JobQueue
             from ..engine.workers.launch import current_launch
 
-            self.queue = JobQueue(user_folder(), lambda _engine: current_launch())
+            self.queue = JobQueue(user_folder(), lambda _engine: current_launch(), account=account.of_engine)
         return self.queue
 
     def close(self) -> None:
@@ -59,6 +66,7 @@ class Session:
         if self.queue is not None:
             self.queue.close()
             self.queue = None
+        self.inquiries = Inquiries()
 
 
 session = Session()
@@ -77,16 +85,49 @@ def known_jobs() -> list[Job]:
     return session.queue.jobs() if session.queue is not None else []
 
 
-def submit(request: Request, context: bpy.types.Context, placement: Mapping[str, Any] | None = None) -> str:
+def known_job(job: str) -> Job | None:
+    """Return one job as last seen, without touching disk: for drawing; None where it is not known."""
+    return next((known for known in known_jobs() if known.id == job), None)
+
+
+def spent() -> Spent:
+    """Return what is known to have been billed, in USD, without touching disk: for drawing."""
+    from ..engine.jobs.history import Spent  # here, for enabling must not wait for what it imports
+
+    return session.queue.spent() if session.queue is not None else Spent()
+
+
+def submit(
+    request: Request, context: bpy.types.Context, placement: Mapping[str, Any] | None = None, notice: str = ""
+) -> str:
     """Hand a request to the queue and return the job's id at once. Raises EspalierError.
 
-    `placement` says where the result goes; by default where something new appears in `context`.
+    `placement` says where the result goes; by default where something new appears in `context`. `notice` is shown in
+    the panel.
     """
-    session.error = None
+    session.error, session.notice = None, notice
     job = session.open_queue().submit(request, placement or placing.snapshot(context, session.file))
     watch()
     redraw()
     return job
+
+
+def ask(question: str) -> Inquiry:
+    """Ask the remote API unless an answer is awaited already, and return at once. Raises EspalierError."""
+    inquiry = session.inquiries.of(question)
+    if not inquiry.waiting:
+        account.ensure_online()
+        inquiry = session.inquiries.begin(question, session.open_queue().ask(account.ENGINE, question))
+        watch()
+        redraw()
+    return inquiry
+
+
+def wait_for_answer(inquiry: Inquiry, limit_s: float) -> None:
+    """Advance until `inquiry` is answered, or `limit_s` seconds have passed."""
+    end = time.monotonic() + limit_s
+    while inquiry.waiting and time.monotonic() < end:
+        advance()
 
 
 def advance() -> list[Job]:
@@ -96,6 +137,7 @@ def advance() -> list[Job]:
     """
     queue = session.open_queue()
     changed = queue.step()
+    session.inquiries.take(queue.answers())
     time.sleep(min(queue.delay_s(), LONGEST_SLEEP_S))
     return changed
 
@@ -134,13 +176,13 @@ def watch() -> None:
 
 
 def redraw() -> None:
-    """Draw the sidebars of all 3D viewports again."""
+    """Draw again what shows jobs and answers: the sidebars of all 3D viewports, and open preferences."""
     for window in bpy.context.window_manager.windows if bpy.context.window_manager else ():
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
+            shown = DRAWN.get(area.type)
+            for region in area.regions if shown else ():
+                if region.type == shown:
+                    region.tag_redraw()
 
 
 def _tick() -> float | None:
@@ -150,20 +192,22 @@ def _tick() -> float | None:
         return None
     try:
         changed = queue.step()
+        answered = session.inquiries.take(queue.answers())
         for job in changed:
-            if job.state is State.FAILED and job.error is not None:
+            # What was cancelled and has an error may be billed all the same.
+            if job.state in (State.FAILED, State.CANCELLED) and job.error is not None:
                 fail(job.error, job.id)
         waiting = _import_one(queue)
     except Exception:
         # Blender would drop the timer without a word, and with it every job.
         fail(EspalierError("internal", detail=traceback.format_exc(), reason="the queue stopped", log="the console"))
         return None
-    if changed:
+    if changed or answered:
         redraw()
     delay = queue.delay_s()
     if waiting:
         return min(delay, LOOK_AGAIN_S)
-    return delay if queue.busy or queue.warm else None
+    return delay if queue.busy or queue.warm or session.inquiries.awaited else None
 
 
 def _import_one(queue: JobQueue) -> bool:

@@ -19,8 +19,10 @@ from ..engine.parameters import (
     Parameter,
     Value,
 )
+from . import pricing
+from .account import ENGINE
 
-_RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
+RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
 
 
 def engine_items() -> list[tuple[str, str, str]]:
@@ -71,7 +73,7 @@ def _follow_resolution(self: EspalierSettings, _context: bpy.types.Context) -> N
 
 
 def _follow_pipeline(self: EspalierSettings, _context: bpy.types.Context) -> None:
-    wanted = _RESOLUTION_OF_PIPELINE[self.pipeline_type]
+    wanted = RESOLUTION_OF_PIPELINE[self.pipeline_type]
     if self.resolution != wanted:
         self.resolution = wanted
 
@@ -90,6 +92,31 @@ def _end_of(start: str, end: str) -> tuple[Callable[[Any, Any], None], Callable[
     return start_moved, end_moved
 
 
+def _follow_server(name: str) -> Callable[[Any, Any], None]:
+    """Return the update that keeps a setting within what the remote engine's server takes."""
+
+    def changed(self: EspalierSettings, _context: bpy.types.Context) -> None:
+        value = plain_value(self, BY_NAME[name])
+        taken = pricing.offer().limited(name, value) if self.engine == ENGINE else value
+        if taken != value:
+            setattr(self, name, taken)
+
+    return changed
+
+
+def _all_of(*updates: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    def changed(self: EspalierSettings, context: bpy.types.Context) -> None:
+        for update in updates:
+            update(self, context)
+
+    return changed
+
+
+def _ask_server(self: EspalierSettings, _context: bpy.types.Context) -> None:
+    if self.engine == ENGINE and not bpy.app.background:
+        pricing.refresh()
+
+
 def _updates() -> dict[str, Callable[[Any, Any], None]]:
     updates: dict[str, Callable[[Any, Any], None]] = {
         "resolution": _follow_resolution,
@@ -97,6 +124,9 @@ def _updates() -> dict[str, Callable[[Any, Any], None]]:
     }
     for start, end in INTERVALS:
         updates[start], updates[end] = _end_of(start, end)
+    for name in (parameter.name for parameter in SETTINGS if parameter.kind != "boolean"):
+        follow = _follow_server(name)
+        updates[name] = _all_of(follow, updates[name]) if name in updates else follow
     return updates
 
 
@@ -122,7 +152,9 @@ class EspalierSettings(bpy.types.PropertyGroup):
         name=BY_NAME["image"].label,
         description=BY_NAME["image"].help,
     )
-    engine: bpy.props.EnumProperty(name="Engine", description="Who makes the asset", items=engine_items())
+    engine: bpy.props.EnumProperty(
+        name="Engine", description="Who makes the asset", items=engine_items(), update=_ask_server
+    )
     lods: LODS_PROPERTY
 
     def values(self) -> dict[str, Value]:

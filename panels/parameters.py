@@ -7,6 +7,7 @@ import bpy
 
 from ..engine.parameters import GROUPS, REBUILD_NAMES, REBUILD_PARAMETERS, SETTINGS, Group
 from ..operators.rebuild import rebuildable
+from .server import draw_limit
 from .sidebar import ESPALIER_PT_main, SidebarPanel
 
 
@@ -25,6 +26,7 @@ def _draw(self: bpy.types.Panel, context: bpy.types.Context) -> None:
             row = layout.row()
             row.enabled = parameter.honoured_by(settings.engine) or (can_rebuild and parameter.name in REBUILD_NAMES)
             row.prop(settings, parameter.name)
+            draw_limit(layout, settings, parameter.name)
     if self.group == "mesh":
         _draw_rebuild(layout, settings, can_rebuild)
 

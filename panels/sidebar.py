@@ -6,7 +6,11 @@ from __future__ import annotations
 import bpy
 
 from ..operators import session
+from .server import draw_cost, draw_limit
 from .text import draw_wrapped
+
+CANCELLED = ("job_cancelled_there", "job_cancelled_late", "job_cancelled_blind")
+"""What is told of jobs that the person has cancelled and that may be billed all the same."""
 
 
 class SidebarPanel:
@@ -37,18 +41,29 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(settings, "engine")
         column.prop(settings, "resolution")
+        draw_limit(column, settings, "resolution")
         row = column.row(align=True)
         row.prop(settings, "seed")
         row.operator("espalier.randomize_seed", text="", icon="FILE_REFRESH")
         column.prop(settings, "texture_size")
+        draw_limit(column, settings, "texture_size")
 
+        draw_cost(layout, context, settings)
         row = layout.row()
         row.scale_y = 1.6
         row.enabled = image is not None
         row.operator("espalier.generate", icon="MESH_MONKEY")
         if image is None:
             layout.label(text="Choose an image to start", icon="INFO")
+        self._draw_notice(context)
         self._draw_error(context)
+
+    def _draw_notice(self, context: bpy.types.Context) -> None:
+        if session.session.notice:
+            box = self.layout.box()
+            row = box.row()
+            draw_wrapped(row.column(align=True), context, session.session.notice)
+            row.operator("espalier.dismiss", text="", icon="X", emboss=False).what = "notice"
 
     def _draw_error(self, context: bpy.types.Context) -> None:
         error = session.session.error
@@ -56,8 +71,9 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
             return
         box = self.layout.box()
         row = box.row()
-        row.alert = True
-        row.label(text="Not Generated", icon="ERROR")
+        cancelled = error.code in CANCELLED
+        row.alert = not cancelled
+        row.label(text="Cancelled" if cancelled else "Not Generated", icon="INFO" if cancelled else "ERROR")
         row.operator("espalier.dismiss", text="", icon="X", emboss=False)
         column = box.column(align=True)
         draw_wrapped(column, context, error.cause)

@@ -12,7 +12,7 @@ from ..parameters import ENGINES
 if TYPE_CHECKING:
     from .base import Backend
 
-MODULES: Mapping[str, str] = {"draft": ".draft", "rebuild": ".rebuild"}
+MODULES: Mapping[str, str] = {"draft": ".draft", "rebuild": ".rebuild", "remote": ".remote"}
 """Engine -> module below this package whose `create()` returns its Backend."""
 
 

@@ -29,13 +29,18 @@ def nothing() -> None:
 
 @dataclass(slots=True)
 class Transition:
-    """A move on its way to the disk: once it is there the job is shown in its new state, and `act` is done."""
+    """A move on its way to the disk: once it is there the job is shown in its new state, and `act` is done.
+
+    If it does not get there, `fail` is called in place of giving the job up.
+    """
 
     future: Future[bool]
     state: State
     changes: Mapping[str, Any]
     act: Callable[[], None]
     shown: bool
+    point: str = ""
+    fail: Callable[[EspalierError], None] | None = None
 
 
 @dataclass(slots=True)
@@ -102,20 +107,31 @@ class Book:
         return changed
 
     def move(
-        self, entry: Entry, state: State, act: Callable[[], None] = nothing, *, shown: bool = False, **changes: Any
+        self,
+        entry: Entry,
+        state: State,
+        act: Callable[[], None] = nothing,
+        *,
+        shown: bool = False,
+        point: str = "",
+        fail: Callable[[EspalierError], None] | None = None,
+        **changes: Any,
     ) -> None:
-        """Begin a transition; `shown` shows it before it is written, for what a person decided."""
+        """Begin a transition; `shown` shows it before it is written, for what a person decided.
+
+        `point` is its name for the trace, `fail` what to do where it cannot be written.
+        """
         if state not in MOVES[entry.job.state]:
             raise ValueError(f"{entry.job.state} cannot become {state}")
         entry.serial += 1
         if entry.serial > 0:
-            future = self._ledger.move(Move(entry.job.id, entry.serial - 1, state, changes))
+            future = self._ledger.move(Move(entry.job.id, entry.serial - 1, state, changes, point))
         else:
             future = self._ledger.insert(self._after(entry.job, state, changes))
         if shown:
             entry.job = self._after(entry.job, state, changes)
             self.note(entry)
-        self._expect(entry, Transition(future, state, changes, act, shown))
+        self._expect(entry, Transition(future, state, changes, act, shown, point, fail))
 
     def work(self, entry: Entry, task: Callable[[], Any], follow: Follow) -> None:
         """Have `task` done in the library's thread, then call `follow` with what it returned or raised."""
@@ -147,24 +163,27 @@ class Book:
     def _written(self, entry: Entry, transition: Transition) -> None:
         error = transition.future.exception()
         if error is not None:
-            self._unwritten(entry, error)
+            self._unwritten(entry, transition, error)
         elif not transition.future.result():
             self._lost(entry)
         else:
             if not transition.shown:
                 entry.job = self._after(entry.job, transition.state, transition.changes)
                 self.note(entry)
-            self._trace(f"before-act {transition.state}")
+            point = transition.point or transition.state
+            self._trace(f"before-act {point}")
             transition.act()
-            self._trace(f"after-act {transition.state}")
+            self._trace(f"after-act {point}")
 
-    def _unwritten(self, entry: Entry, error: BaseException) -> None:
+    def _unwritten(self, entry: Entry, transition: Transition, error: BaseException) -> None:
         """Give a job up that cannot be written down: nothing may be done that is not in the ledger."""
         if not isinstance(error, EspalierError):
             raise error
         entry.serial = max(entry.serial - 1 - len(entry.pending), _NEVER_WRITTEN)
         entry.pending.clear()
-        if entry.job.active:
+        if transition.fail is not None:
+            transition.fail(error)
+        elif entry.job.active:
             self.abandon(entry)
             self.note(entry, **_MOMENT, cancelling=False, state=State.FAILED, error=error, finished=time.time())
 

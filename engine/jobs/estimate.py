@@ -17,9 +17,11 @@ class Estimate:
     down steadily and corrects itself without leaping.
     """
 
-    def __init__(self, start: float) -> None:
+    def __init__(self, start: float, base: float = 0.0) -> None:
+        """Begin at `start` (monotonic seconds), when the fraction `base` of the whole was done already."""
         self._start = start
-        self._fraction = 0.0
+        self._base = base
+        self._fraction = base
         self._end: float | None = None
         self._updated = start
 
@@ -27,9 +29,10 @@ class Estimate:
         """Note that at `now` (monotonic seconds) the job was at `fraction` of the whole."""
         self._fraction = max(self._fraction, fraction)
         elapsed = now - self._start
-        if elapsed < MEANINGFUL_S or self._fraction < MEANINGFUL_FRACTION:
+        done = (self._fraction - self._base) / max(1.0 - self._base, 1e-9)
+        if elapsed < MEANINGFUL_S or done < MEANINGFUL_FRACTION:
             return
-        guess = self._start + elapsed / self._fraction
+        guess = self._start + elapsed / done
         if self._end is None:
             self._end = guess
         else:

@@ -39,7 +39,9 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.SUBMITTING: frozenset(
         {State.RUNNING, State.QUEUED, State.FETCHING, State.FAILED, State.CANCELLED, State.UNKNOWN}
     ),
-    State.RUNNING: frozenset({State.FETCHING, State.QUEUED, State.FAILED, State.CANCELLED, State.UNKNOWN}),
+    State.RUNNING: frozenset(
+        {State.RUNNING, State.FETCHING, State.QUEUED, State.FAILED, State.CANCELLED, State.UNKNOWN}
+    ),
     State.FETCHING: frozenset({State.READY, State.QUEUED, State.RUNNING, State.FAILED, State.CANCELLED, State.UNKNOWN}),
     State.READY: frozenset({State.IMPORTED, State.FAILED}),
     State.IMPORTED: frozenset({State.READY}),
@@ -47,7 +49,8 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset({State.QUEUED}),
     State.UNKNOWN: frozenset({State.QUEUED, State.RUNNING, State.FAILED}),
 }
-"""Which states may follow which. Imported to ready is an undone import; anything to queued is a retry or a resume."""
+"""Which states may follow which. Imported to ready is an undone import; anything to queued is a retry or a resume;
+running to running writes down what became known of a job at a server, or takes it up again."""
 
 ACTIVE = frozenset({State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING})
 """States in which the queue still has something to do."""
@@ -60,6 +63,9 @@ class Job:
     `placement` is plain JSON data of whoever submitted the job; the engine stores it and never looks inside.
     `fraction`, `stage`, `label`, `note`, `remaining_s` and `cancelling` (asked to stop, not stopped yet) are of the
     moment and are not in the ledger.
+    `digest` is that of the request that was, or was about to be, sent to `server`; `remote_id` is what that server
+    calls the job, empty where there is nothing that it could be asked after. `spent` is what is known to have been
+    billed for it in all its runs, in USD.
     `attempts` counts how often it was handed over since it was last asked for, `runs` how often in all.
     `folder` holds the result once the job is ready: `asset.glb`, `thumbnail.png`, `request.json`, `result.json`.
     """
@@ -77,6 +83,9 @@ class Job:
     result: Mapping[str, Any] = field(default_factory=dict)
     error: EspalierError | None = None
     remote_id: str = ""
+    digest: str = ""
+    server: str = ""
+    spent: float = 0.0
     stage: str = ""
     label: str = ""
     note: str = ""

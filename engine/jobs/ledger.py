@@ -27,7 +27,8 @@ Trace = Callable[[str], None]
 """Called with the name of each point that a transition passes: "before-commit queued", "after-act ready" ..."""
 
 _COLUMNS = (
-    "id, serial, owner, state, request, placement, created, started, finished, attempts, runs, result, error, remote_id"
+    "id, serial, owner, state, request, placement, created, started, finished, attempts, runs, result, error,"
+    " remote_id, digest, server, spent"
 )
 _NAMES = _COLUMNS.split(", ")
 _UNFINISHED = ", ".join(f"'{state}'" for state in sorted(ACTIVE))
@@ -44,12 +45,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A transition: of `job`, as the one after `serial`, to `state`, with new values of columns in `changes`."""
+    """A transition: of `job`, as the one after `serial`, to `state`, with new values of columns in `changes`.
+
+    `point` is what a trace calls it, by default its state.
+    """
 
     job: str
     serial: int
     state: State
     changes: Mapping[str, Any] = field(default_factory=dict)
+    point: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,10 @@ class Ledger:
             "runs": 0,
             "result": "{}",
             "error": "",
-            "remote_id": "",
+            "remote_id": job.remote_id,
+            "digest": job.digest,
+            "server": job.server,
+            "spent": job.spent,
         }
 
         def action(connection: sqlite3.Connection) -> bool:
@@ -114,7 +122,7 @@ class Ledger:
 
         An unfinished job moves only for its owner, a finished one for whoever is first, who owns it then.
         """
-        return self._put(lambda connection: self._move(connection, move), move.state)
+        return self._put(lambda connection: self._move(connection, move), move.point or move.state)
 
     def _move(self, connection: sqlite3.Connection, move: Move) -> bool:
         values = _columns(move.changes)
@@ -144,6 +152,11 @@ class Ledger:
             return [row for row in rows if row is not None]
 
         return self._wait(action)
+
+    def spent(self) -> Future[float]:
+        """Return what is known to have been billed for all jobs of all owners, in USD."""
+        query = "SELECT total(spent) FROM jobs"
+        return self._put(lambda connection: float(connection.execute(query).fetchone()[0]))
 
     def states(self, jobs: Iterable[str]) -> dict[str, tuple[State, int]]:
         """Return the state and the number of runs of those of `jobs` that the ledger knows. Waits for the disk."""
@@ -291,6 +304,9 @@ def _row(values: tuple[Any, ...]) -> Row | None:
             result=_object(found["result"]),
             error=EspalierError.from_json(_object(found["error"])) if found["error"] else None,
             remote_id=found["remote_id"],
+            digest=found["digest"],
+            server=found["server"],
+            spent=found["spent"],
         )
         return Row(job, found["serial"], found["owner"])
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -19,6 +19,7 @@ from .job import ACTIVE, State
 
 ASSET = "asset.glb"
 RESULT = "result.json"
+REMOTE_ID = "remote_id"
 PARTIAL = ".partial"
 _SCANNED_S = 3.0
 _PARTIAL_NAME = re.compile(rf"(?P<job>.+)-(?P<run>\d+){re.escape(PARTIAL)}")
@@ -60,6 +61,13 @@ class Library:
         """Tell whether the worker finished it, and whether it can be, or is already, in its place."""
         return _whole(self.partial(job, run)) or self.whole(job)
 
+    def remote_id(self, job: str, run: int) -> str:
+        """Return what the worker was told by a server that it calls the job, empty if it was told nothing."""
+        try:
+            return (self.partial(job, run) / REMOTE_ID).read_text("utf-8")
+        except (OSError, ValueError):
+            return ""
+
     def promote(self, job: str, run: int) -> dict[str, Any]:
         """Move what the worker finished into its place, unless it is there already; return its result.json.
 
@@ -72,7 +80,7 @@ class Library:
                     shutil.rmtree(place)
                 _rename(partial, place)
             sync_folder(self.folder)
-            result = json.loads((place / RESULT).read_bytes())
+            result = self.result(job)
         except FileNotFoundError as error:
             raise EspalierError("asset_missing", repr(error), name=job) from error
         except ValueError as error:
@@ -80,6 +88,11 @@ class Library:
         except OSError as error:
             raise unwritable(place, error) from error
         self.sweep(job)
+        return result
+
+    def result(self, job: str) -> dict[str, Any]:
+        """Return the result.json of `job`, whose asset is in its place. Raises OSError or ValueError."""
+        result = json.loads((self.place(job) / RESULT).read_bytes())
         return result if isinstance(result, dict) else {}
 
     def sweep(self, job: str) -> None:

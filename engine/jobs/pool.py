@@ -11,8 +11,10 @@ from pathlib import Path
 from ..workers.log import Log
 from ..workers.process import Launch, Limits, Worker
 
-SLOTS: Mapping[str, int] = {"draft": 1, "trellis2": 1, "remote": 4}
-"""How many jobs of an engine run side by side: one where they share a GPU or all cores, several where others work."""
+SLOTS: Mapping[str, int] = {"draft": 1, "trellis2": 1, "remote": 128}
+"""How many jobs of an engine run side by side: one where they share a GPU or all cores, many where others work."""
+ROOM: Mapping[str, int] = {"remote": 64}
+"""How many jobs of an engine one worker has at a time; one where nothing else is said."""
 
 _ENDING_STEP_S = 0.01
 
@@ -25,12 +27,14 @@ class Pool:
         root: Path,
         launch: Callable[[str], Launch],
         slots: Mapping[str, int] | None,
+        room: Mapping[str, int] | None,
         idle_s: float,
         limits: Limits,
     ) -> None:
         self._root = root
         self._launch = launch
         self._slots = {**SLOTS, **(slots or {})}
+        self._room = {**ROOM, **(room or {})}
         self._idle_s = idle_s
         self._limits = limits
         self._logs: dict[str, Log] = {}
@@ -48,15 +52,25 @@ class Pool:
 
     def reserve(self, engine: str, job: str) -> bool:
         """Set a worker aside for `job`, a new one if need be and there is a slot. Raises EspalierError of `launch`."""
-        for worker in self._workers:
-            if worker.engine == engine and worker.free and worker not in self._reserved.values():
+        workers = [worker for worker in self._workers if worker.engine == engine]
+        promised = list(self._reserved.values())
+        slots, room = self._slots.get(engine, 1), self._room.get(engine, 1)
+        if sum(len(worker.jobs) + promised.count(worker) for worker in workers) >= slots:
+            return False
+        for worker in workers:
+            if worker.spare(job) > promised.count(worker):
                 self._reserved[job] = worker
                 return True
-        # A worker that is being ended still holds its memory, and its slot with it.
-        if sum(worker.engine == engine for worker in self._workers) >= self._slots.get(engine, 1):
+        # A worker that is being ended still holds its memory, and its slots with it.
+        if len(workers) >= -(-slots // room):
             return False
         self._reserved[job] = self._start(engine)
         return True
+
+    def anyone(self, engine: str) -> Worker:
+        """Return a worker that can be asked something, a new one if there is none. Raises EspalierError of `launch`."""
+        found = next((worker for worker in self._workers if worker.engine == engine and worker.open), None)
+        return found or self._start(engine)
 
     def take(self, job: str) -> Worker | None:
         """Return the worker that was set aside for `job`, if one was, and set it aside no longer."""
@@ -68,7 +82,7 @@ class Pool:
 
     def of(self, job: str) -> Worker | None:
         """Return the worker that has `job`."""
-        return next((worker for worker in self._workers if worker.job == job), None)
+        return next((worker for worker in self._workers if job in worker.jobs), None)
 
     def let_go(self) -> None:
         """Ask workers that have been idle for long to end."""
@@ -85,7 +99,7 @@ class Pool:
     def end(self, timeout_s: float) -> None:
         """End all workers, waiting for that: idle ones may take their leave, those that work are killed."""
         for worker in self._workers:
-            if worker.free:
+            if worker.idle:
                 worker.stop()
             else:
                 worker.kill()
@@ -104,11 +118,13 @@ class Pool:
             time.sleep(_ENDING_STEP_S)
 
     def _idle(self) -> Iterator[Worker]:
-        return (worker for worker in self._workers if worker.free and worker not in self._reserved.values())
+        return (worker for worker in self._workers if worker.idle and worker not in self._reserved.values())
 
     def _start(self, engine: str) -> Worker:
-        threads = max(1, (os.cpu_count() or 1) // self._slots.get(engine, 1))
+        slots, room = self._slots.get(engine, 1), self._room.get(engine, 1)
+        threads = max(1, (os.cpu_count() or 1) // slots)
         bytecode = self._root / "cache" / "bytecode"
-        worker = Worker(engine, self._launch(engine), self.log(engine), self._limits, bytecode, threads)
+        launch, log = self._launch(engine), self.log(engine)
+        worker = Worker(engine, launch, log, self._limits, bytecode, threads, min(slots, room))
         self._workers.append(worker)
         return worker

@@ -41,6 +41,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (job, serial)
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN spent REAL NOT NULL DEFAULT 0.0",
+    ),
+    ("ALTER TABLE jobs ADD COLUMN server TEXT NOT NULL DEFAULT ''",),
 )
 """What brings the ledger from version n to version n + 1."""
 

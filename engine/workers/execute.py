@@ -7,17 +7,20 @@ import errno
 import json
 import os
 import shutil
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..backends.base import Asset, Backend
+from ..backends.base import Asset, Backend, JobRun
 from ..errors import EspalierError
 from ..files import replacing, sync_file, sync_folder, unwritable
-from ..progress import Progress, Run, Stage
+from ..progress import Run
 from ..request import Request
+from .handover import PREPARE, REMOTE_ID
 
 ASSET = "asset.glb"
 THUMBNAIL = "thumbnail.png"
@@ -25,29 +28,17 @@ REQUEST = "request.json"
 RESULT = "result.json"
 IMPORT = "import"
 
-_PREPARE_SHARE = 0.06
+_LOOK_S = 0.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EROFS, errno.EPERM)
+_preparing = threading.Lock()
 
 
-class JobRun(Run):
-    """A run that knows the job's id at the server that already works on it, if there is one."""
-
-    remote_id: str = ""
-
-
-def execute(
-    backend: Backend,
-    request: Request,
-    folder: Path,
-    report: Callable[[Progress], None],
-    cancelled: Callable[[], bool],
-    remote_id: str = "",
-) -> dict[str, Any]:
+def execute(backend: Backend, request: Request, folder: Path, run: JobRun) -> dict[str, Any]:
     """Make the result of `request` in `folder`, and return its result.json.
 
     The folder is emptied first. `result.json` is written last, once all else is on the disk: a folder that holds it
-    is whole.
+    is whole. `run` knows the stages of `backend`, and PREPARE after them.
 
     Raises Cancelled, or whatever goes wrong (see `as_failure`); the folder is then gone.
     """
@@ -55,14 +46,12 @@ def execute(
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        share = sum(stage.weight for stage in backend.stages) * _PREPARE_SHARE
-        run = JobRun((*backend.stages, Stage("prepare", "Preparing Import", share)), report, cancelled)
-        run.remote_id = remote_id
         asset = backend.generate(request, folder, run)
         _put_in_place(asset, folder)
-        with run.stage("prepare"):
+        with run.stage(PREPARE), _one_at_a_time(run):
             facts = _prepare(folder, run)
         result = _describe(backend, asset, facts, run.timings)
+        (folder / REMOTE_ID).unlink(missing_ok=True)
         (folder / REQUEST).write_bytes(_as_json(request.to_json()))
         text = _as_json(result)
         for path in sorted(folder.rglob("*")):
@@ -74,6 +63,17 @@ def execute(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _one_at_a_time(run: Run) -> Iterator[None]:
+    """Wait until no other job of this process is at it: many that come in together would need all memory."""
+    while not _preparing.acquire(timeout=_LOOK_S):
+        run.check()
+    try:
+        yield
+    finally:
+        _preparing.release()
 
 
 def _put_in_place(asset: Asset, folder: Path) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Version of the messages; a worker that says hello with another one is not spoken to."""
 LINE_LIMIT: Final = 1 << 20
 """Most bytes of one message, its newline included. Big things travel as paths."""
@@ -27,13 +27,18 @@ class MessageError(ValueError):
 class RunJob:
     """To the child: make `request` (Request.to_json) in `folder`, which does not exist yet.
 
-    `remote_id` names what a server already works on for this job, empty where nothing was handed over before.
+    `remote_id` names what `server` already works on for this job, empty where nothing was handed over before.
+    `account` is what the engine needs to speak to its server, and holds a secret. `expected_s` is how long the
+    stages of such jobs took lately.
     """
 
     job: str
     request: dict[str, Any]
     folder: str
     remote_id: str = ""
+    account: dict[str, Any] = field(default_factory=dict, repr=False)
+    expected_s: dict[str, Any] = field(default_factory=dict)
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,24 @@ class CancelJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """To the child: what it said last of `job`, `submitting` or `accepted`, is on the disk."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """To the child: answer `question`, which belongs to no job."""
+
+    id: str
+    question: str
+    account: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
-    """To the child: end when the job at hand is done."""
+    """To the child: end when the jobs at hand are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,32 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitting:
+    """From the child: a request of `digest` is to be sent to `server`; it waits until that is written down."""
+
+    job: str
+    digest: str
+    server: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """From the child: the server has `job` under `remote_id`; it waits until that is written down."""
+
+    job: str
+    remote_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """From the child: the answer to the question `id`, or the `error` (EspalierError.to_json) in its place."""
+
+    id: str
+    answer: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """From the child: it starts or works, and has nothing else to say."""
 
@@ -96,29 +143,53 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """From the child: `job` failed with `error` (EspalierError.to_json). An empty job: the engine did not load."""
+    """From the child: `job` failed with `error` (EspalierError.to_json). An empty job: the engine did not load.
+
+    `ended`: there is nothing to ask a server after.
+    """
 
     job: str
     error: dict[str, Any]
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CancelledJob:
-    """From the child: `job` was given up as asked, and its folder removed."""
+    """From the child: `job` was given up as asked, and its folder removed; `ended` as of `Failed`."""
 
     job: str
+    ended: bool = False
 
 
-Message = RunJob | CancelJob | Shutdown | Hello | Started | Reached | Heartbeat | Result | Failed | CancelledJob
+Message = (
+    RunJob
+    | CancelJob
+    | Written
+    | Ask
+    | Shutdown
+    | Hello
+    | Started
+    | Reached
+    | Submitting
+    | Accepted
+    | Answer
+    | Heartbeat
+    | Result
+    | Failed
+    | CancelledJob
+)
 
 TO_CHILD: Final[Mapping[str, type[Message]]] = MappingProxyType(
-    {"run": RunJob, "cancel": CancelJob, "shutdown": Shutdown}
+    {"run": RunJob, "cancel": CancelJob, "written": Written, "ask": Ask, "shutdown": Shutdown}
 )
 FROM_CHILD: Final[Mapping[str, type[Message]]] = MappingProxyType(
     {
         "hello": Hello,
         "started": Started,
         "progress": Reached,
+        "submitting": Submitting,
+        "accepted": Accepted,
+        "answer": Answer,
         "heartbeat": Heartbeat,
         "result": Result,
         "failed": Failed,
@@ -160,14 +231,19 @@ def decode(line: bytes, kinds: Mapping[str, type[Message]]) -> Message:
             raise MessageError(f"{name} has no field {key!r:.80}")
     for key, described in known.items():
         if key in data:
-            data[key] = _checked(name, key, str(described.type), data[key])
-        elif described.default is MISSING:
+            data[key] = _checked(name, key, str(described.type), data[key], described.repr)
+        elif described.default is MISSING and described.default_factory is MISSING:
             raise MessageError(f"{name} lacks {key}")
     return kind(**data)
 
 
-def _checked(name: str, key: str, kind: str, value: object) -> object:
-    """Return `value` if it is of the annotated `kind`; a whole number also passes for a float."""
+def _checked(name: str, key: str, kind: str, value: object, shown: bool) -> object:
+    """Return `value` if it is of the annotated `kind`; a whole number also passes for a float.
+
+    A value that must not be `shown` holds a secret.
+    """
+    if kind == "bool" and isinstance(value, bool):
+        return value
     if kind == "str" and isinstance(value, str):
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
@@ -181,7 +257,8 @@ def _checked(name: str, key: str, kind: str, value: object) -> object:
             return number
     if kind.startswith("dict") and isinstance(value, dict):
         return value
-    raise MessageError(f"{key} of {name} is not of type {kind}: {value!r:.80}")
+    found = f"{value!r:.80}" if shown else "something else"
+    raise MessageError(f"{key} of {name} is not of type {kind}: {found}")
 
 
 def _refuse_constant(text: str) -> object:

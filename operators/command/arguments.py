@@ -35,10 +35,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A parsed command."""
+    """A parsed command. `yes`: what it costs is agreed to."""
 
     items: tuple[Item, ...]
     json: bool
+    yes: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,7 +75,7 @@ def parse(argv: Sequence[str]) -> Options | str:
     previews = _targets(requests, known.preview, ".png") if known.preview else [None] * len(requests)
     levels = [_levels(request, glb) for request, glb in zip(requests, glbs, strict=True)]
     items = tuple(Item(*row) for row in zip(requests, glbs, blends, previews, levels, strict=True))
-    return Options(items, known.json)
+    return Options(items, known.json, getattr(known, "yes", False))
 
 
 def _levels(request: Request, glb: Path) -> tuple[Path, ...]:
@@ -112,13 +113,21 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         usage="%(prog)s IMAGE [IMAGE ...] [-o PATH] [--blend PATH] [--preview PATH] [--PARAMETER VALUE ...]",
         allow_abbrev=False,
     )
-    generate.add_argument("inputs", nargs="+", metavar="IMAGE", help="image files (PNG, JPEG, WebP, TIFF, BMP)")
+    generate.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files (PNG, JPEG, WebP, TIFF, BMP); with --engine remote also addresses",
+    )
     generate.add_argument(
         "-o", "--output", default=".", metavar="PATH", help="a .glb file, or a folder (default: here)"
     )
     names = available()
     engines = "; ".join(f"{engine.name}: {engine.help}" for engine in ENGINES if engine.name in names)
     generate.add_argument("--engine", default=names[0], metavar="NAME", help=f"{engines} (default: {names[0]})")
+    generate.add_argument(
+        "--yes", action="store_true", help="spend what it costs, also above Ask Above USD of the preferences"
+    )
     rebuild = commands.add_parser(
         "rebuild",
         help="remesh, decimate, unwrap and bake finished GLB files",

@@ -22,6 +22,7 @@ from ..scene.preview import render_preview
 from ..scene.save import save_blend
 from .arguments import Item, Options
 from .report import Report, private_stdout
+from .spending import agree
 
 
 def run(options: Options) -> int:
@@ -31,10 +32,11 @@ def run(options: Options) -> int:
         for item in options.items:
             for path in _paths(item):
                 ensure_writable(path)
+        items = agree(options, report)
         queue = session.session.open_queue()
         jobs: dict[str, Item] = {}
         failed = 0
-        for item in options.items:
+        for item in items:
             job = queue.submit(item.request)
             jobs[job] = item
             report.submitted(queue.job(job))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +14,8 @@ from typing import Any, TextIO
 from ...engine.errors import EspalierError
 from ...engine.jobs.job import Job
 from ...engine.parameters import ENGINES
+from ...engine.request import asset_name, is_url
+from ..pricing import dollars
 
 
 @contextmanager
@@ -41,6 +43,20 @@ class Report:
         self._json = as_json
         self._live = not as_json and stream.isatty()
         self._stages: dict[str, str] = {}
+
+    def price(self, count: int, total_usd: float | None) -> None:
+        """What is about to be spent on `count` assets; None where nobody has told."""
+        self._event("price", assets=count, usd=None if total_usd is None else round(total_usd, 4))
+        if not self._json:
+            what = "an amount that the server does not tell" if total_usd is None else dollars(total_usd)
+            self._print(f"{count} {'asset costs' if count == 1 else 'assets cost'} {what}")
+
+    def notices(self, name: str, sentences: Sequence[str]) -> None:
+        """What is made differs from what was asked for."""
+        for sentence in sentences:
+            self._event("notice", name=name, text=sentence)
+            if not self._json:
+                self._print(f"{name}: {sentence}")
 
     def submitted(self, job: Job) -> None:
         """A job has been handed to the queue."""
@@ -82,6 +98,8 @@ class Report:
         rows += [(name, f"{result[name]:,}") for name in ("vertices", "faces") if name in result]
         if size := result.get("texture_size"):
             rows.append(("texture", f"{size} x {size}"))
+        if (cost := result.get("facts", {}).get("cost_usd")) is not None:
+            rows.append(("cost", dollars(cost)))
         rows += [(name, f"{_short(path)} ({_size(path)})") for name, path in files.items()]
         width = max(len(name) for name, _ in rows)
         self._print(f"\n{job.request.name}\n" + "\n".join(f"  {name:<{width}}  {value}" for name, value in rows))
@@ -93,7 +111,8 @@ class Report:
         self._clear()
         fields = {"code": error.code, "cause": error.cause, "remedy": error.remedy, "detail": error.detail}
         self._event("failed", job=job, image=origin, **fields)
-        print(f"espalier: {Path(origin).name}: {error}", file=sys.stderr)
+        name = asset_name(origin) if is_url(origin) else Path(origin).name
+        print(f"espalier: {name}: {error}", file=sys.stderr)
         if error.code == "internal":
             print(error.detail, file=sys.stderr)
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,10 @@ extension.use(USER_RESOURCES)
 import bpy  # noqa: E402
 
 extension.enable()
+
+from PIL import Image, ImageDraw  # noqa: E402  (one of the extension's own wheels)
+
+from tests.support.api_server import ApiServer  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,3 +85,41 @@ def espalier(empty_scene: None) -> Iterator[Espalier]:
     yield Espalier()
     module = extension.module("operators.session")  # a test may have enabled the extension anew
     module.session.close()
+
+
+@pytest.fixture
+def preferences(espalier: Espalier, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Return the extension's preferences, which are as they were afterwards; what Blenders share lies in `tmp_path`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    for name in ("EMPIRIOLABS_API_KEY", "ESPALIER_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    chosen = espalier.module("operators.account").preferences()
+    yield chosen
+    for name in ("base_url", "api_key", "ca_bundle", "max_side", "ask_above_usd"):
+        chosen.property_unset(name)
+
+
+@pytest.fixture
+def server(preferences: Any) -> Iterator[ApiServer]:
+    """Return a server that the add-on knows; it answers a creation once the asset is made, in 0.3 seconds."""
+    with ApiServer("id-and-result", job_s=3.0, scale=10.0) as api:
+        preferences.base_url, preferences.api_key = api.url, api.key
+        yield api
+        assert not api.leaks()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """Return an image of a green disc on nothing."""
+    path = tmp_path / "green disc.png"
+    image = Image.new("RGBA", (256, 256))
+    ImageDraw.Draw(image).ellipse((40, 40, 215, 215), fill=(40, 160, 90, 255))
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def session(espalier: Espalier) -> ModuleType:
+    """Return the module that holds this Blender's one queue."""
+    return espalier.module("operators.session")

@@ -14,6 +14,14 @@ from engine.workers.launch import Launch
 from tests.engine.queue_harness import gone, library, open_queue
 
 
+@pytest.fixture(autouse=True)
+def nobodys_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the key, the server and the proxy of whoever runs the tests out of them."""
+    for name in ("EMPIRIOLABS_API_KEY", "ESPALIER_API_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        for spelled in (name, name.lower()):
+            monkeypatch.delenv(spelled, raising=False)
+
+
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[..., JobQueue]]:
     """Open queues, and see that they leave no process and nothing half-made behind."""

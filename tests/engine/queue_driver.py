@@ -3,7 +3,7 @@
 
 Arguments: the repository, the user folder, the prefix of the images' names, how many jobs, and a JSON object: `point`
 ("before-commit running") at which to die, `free` (whether the work may be repeated), `then` ("import", "cancel" or
-"fail": what happens to the jobs).
+"fail": what happens to the jobs), `script` (what the backend does).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     print("open", flush=True)
     queue.resume()
     ours = set(submitted(root, prefix))
-    script = {"cancel": "slow 30", "fail": "bug"}.get(then, "quick")
+    script = {"cancel": "slow 30", "fail": "bug"}.get(then, options.get("script", "quick"))
     for number in range(count):
         if f"{prefix}{number}" not in ours:
             queue.submit(request(script, f"{prefix}{number}"))

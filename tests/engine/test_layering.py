@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PLAIN = {"engine.errors", "engine.files", "engine.parameters", "engine.progress", "engine.request"}
+PLAIN = {
+    *("engine.errors", "engine.files", "engine.offer"),
+    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request"),
+}
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
     *("engine", "engine.workers", "engine.request", "engine.errors", "engine.files"),
@@ -22,16 +25,19 @@ CHILD = {
 ROOMS = {
     "engine": set(),
     "engine.parameters": set(),
-    "engine.errors": set(),
+    "engine.errors": {"engine.remote_errors"},
+    "engine.remote_errors": set(),
     "engine.files": {"engine.errors"},
+    "engine.offer": {"engine.parameters"},
     "engine.progress": set(),
     "engine.request": {"engine.parameters", "engine.errors"},
     "engine.mesh": {"engine.errors", "engine.files", "engine.progress"},
     "engine.imaging": {"engine.errors", "engine.files"},
-    "engine.backends": {*PLAIN, "engine.mesh", "engine.imaging"},
+    "engine.backends": {"engine", *PLAIN, "engine.mesh", "engine.imaging"},
     "engine.workers": {"engine", "engine.request", "engine.errors", "engine.files"},
     "engine.workers.main": CHILD,
     "engine.workers.execute": CHILD,
+    "engine.workers.handover": CHILD,
     "engine.jobs": {*PLAIN, "engine.workers"},
     "engine.environments": {"engine.errors", "engine.files"},
     "engine.server": {*PLAIN, "engine.jobs"},

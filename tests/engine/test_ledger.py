@@ -19,8 +19,8 @@ from engine.errors import EspalierError
 from engine.jobs.job import ACTIVE, MOVES, Job, State
 from engine.jobs.ledger import Ledger, Move
 from engine.jobs.owner import Owner
-from engine.jobs.recovery import after_crash, after_loss
-from engine.jobs.schema import MIGRATIONS
+from engine.jobs.recovery import Verdict, after_crash, after_failure, after_loss
+from engine.jobs.schema import APPLICATION, MIGRATIONS
 from tests.engine.queue_harness import ROOT, request
 
 
@@ -54,7 +54,7 @@ def test_a_job_comes_back_as_it_was(tmp_path: Path) -> None:
     error = EspalierError("disk_full", "deep detail \udcff", path="/空 间")
     changes = {
         "started": 5.0, "finished": 7.5, "attempts": 2, "runs": 4, "result": {"stages": {"a": 1.0}}, "error": error,
-        "remote_id": "r-1",
+        "remote_id": "r-1", "digest": "d-1", "server": "https://a", "spent": 0.25,
     }  # fmt: skip
     assert done(ledger.move(Move("a", 0, State.FAILED, changes)))
     ledger.close(5)
@@ -65,8 +65,9 @@ def test_a_job_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found.job.placement == asked.placement
     assert found.job.state is State.FAILED
     assert found.job.error.to_json() == error.to_json()
-    fields = ("created", "started", "finished", "attempts", "runs", "result", "remote_id")
-    assert [getattr(found.job, name) for name in fields] == [123.25, 5.0, 7.5, 2, 4, {"stages": {"a": 1.0}}, "r-1"]
+    fields = ("created", "started", "finished", "attempts", "runs", "result", "remote_id", "digest", "server", "spent")
+    values = [123.25, 5.0, 7.5, 2, 4, {"stages": {"a": 1.0}}, "r-1", "d-1", "https://a", 0.25]
+    assert [getattr(found.job, name) for name in fields] == values
 
 
 def test_what_is_done_is_on_the_disk(tmp_path: Path) -> None:
@@ -157,6 +158,43 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "ledger_newer"
 
 
+@pytest.mark.parametrize("version", range(len(MIGRATIONS)))
+def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(tmp_path: Path, version: int) -> None:
+    old = sqlite3.connect(tmp_path / "ledger.sqlite3")
+    with old:
+        for statements in MIGRATIONS[:version]:
+            for statement in statements:
+                old.execute(statement)
+        if version:
+            names = "id, serial, owner, state, engine, request, placement, created, attempts, runs, result, error"
+            text = json.dumps(request("quick").to_json())
+            values = ("a", 4, "gone", "ready", "draft", text, "{}", 1.0, 1, 1, '{"vertices": 3}', "", "")
+            old.execute(f"INSERT INTO jobs ({names}, remote_id) VALUES ({'?, ' * 12}?)", values)
+            old.execute(f"PRAGMA application_id = {APPLICATION}")
+            old.execute(f"PRAGMA user_version = {version}")
+    old.close()
+    for _ in range(2):
+        ledger = make(tmp_path)
+        found = {entry.job.id: entry for entry in ledger.history(10)}
+        if version:
+            assert found["a"].serial == 4
+            assert found["a"].job.result == {"vertices": 3}
+            assert (found["a"].job.digest, found["a"].job.spent) == ("", 0.0)
+        assert ledger.spent().result(10) == 0.0
+        ledger.close(5)
+    new = sqlite3.connect(tmp_path / "ledger.sqlite3")
+    assert new.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    new.close()
+
+
+def test_what_was_spent_is_the_sum_of_all_owners(tmp_path: Path) -> None:
+    mine, other = make(tmp_path), make(tmp_path, "other")
+    for ledger, name, cost in ((mine, "a", 0.25), (other, "b", 0.5), (mine, "c", 0.0)):
+        assert done(ledger.insert(job(name)))
+        assert done(ledger.move(Move(name, 0, State.READY, {"spent": cost})))
+    assert mine.spent().result(10) == 0.75
+
+
 def test_an_empty_file_is_a_new_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").touch()
     assert done(make(tmp_path).insert(job()))
@@ -235,6 +273,7 @@ jobs = st.builds(
     st.sampled_from(sorted(ACTIVE)),
     attempts=st.integers(0, 5),
     remote_id=st.sampled_from(["", "r-1"]),
+    digest=st.sampled_from(["", "d-1"]),
     cancelling=st.booleans(),
 )
 
@@ -246,12 +285,12 @@ def test_recovery_is_a_legal_move_and_never_pays_twice(found: Job, made: bool, p
     begun = found.state is not State.QUEUED
     if begun and (made or placed):
         assert verdict.state in (State.FETCHING, State.READY)
-    if begun and not free:
-        assert verdict.state is not State.QUEUED
-    if begun and not free and not (made or placed):
-        assert verdict.state is (State.RUNNING if found.remote_id else State.UNKNOWN)
-    if verdict.state is State.QUEUED and begun:
-        assert found.attempts < 3
+    elif begun and not free and found.remote_id:
+        assert verdict.state is State.RUNNING
+    elif begun and not free and found.digest:
+        assert verdict.state is State.UNKNOWN
+    elif begun:
+        assert verdict.state is (State.QUEUED if not free or found.attempts < 3 else State.FAILED)
     assert (verdict.error is not None) == (verdict.state in (State.FAILED, State.UNKNOWN))
 
 
@@ -259,10 +298,28 @@ def test_recovery_is_a_legal_move_and_never_pays_twice(found: Job, made: bool, p
 def test_a_lost_worker_never_makes_paid_work_begin_again(found: Job, begun: bool, free: bool, code: str) -> None:
     error = EspalierError(code, engine="e", reason="r", seconds="1", log="l")
     verdict = after_loss(found, begun, free, 3, error)
-    if begun and not free:
-        assert verdict.state is State.UNKNOWN
-    if found.cancelling and free:
+    sent = not free and bool(found.remote_id or found.digest)
+    if found.cancelling:
         assert verdict.state is State.CANCELLED
+        assert (verdict.error is not None) == bool(found.remote_id or found.digest)
+        return
+    if sent:
+        known = State.RUNNING if found.attempts < 3 else State.FAILED
+        assert verdict.state is (known if found.remote_id else State.UNKNOWN)
     if verdict.state is State.QUEUED:
-        assert not begun
+        assert not sent
+        assert not (free and begun)
         assert found.attempts < 3
+    if free and begun:
+        assert verdict.state is State.FAILED
+
+
+@given(jobs, st.sampled_from(["worker_died", "remote_outcome_unknown", "job_contact_lost"]))
+def test_a_failure_is_final_unless_it_says_that_nobody_knows(found: Job, code: str) -> None:
+    error = EspalierError("disk_full", path="/")
+    error.code = code
+    verdict = after_failure(found, error)
+    if found.cancelling:
+        assert verdict.state is State.CANCELLED
+    else:
+        assert verdict == Verdict(State.FAILED if code == "worker_died" else State.UNKNOWN, error)

@@ -14,6 +14,9 @@ from engine.workers.messages import (
     FROM_CHILD,
     LINE_LIMIT,
     TO_CHILD,
+    Accepted,
+    Answer,
+    Ask,
     CancelJob,
     CancelledJob,
     Failed,
@@ -26,6 +29,8 @@ from engine.workers.messages import (
     RunJob,
     Shutdown,
     Started,
+    Submitting,
+    Written,
     decode,
     encode,
 )
@@ -41,16 +46,21 @@ plain = st.recursive(
 )
 objects = st.dictionaries(texts, plain, max_size=5)
 messages = st.one_of(
-    st.builds(RunJob, texts, objects, texts, texts),
+    st.builds(RunJob, texts, objects, texts, texts, objects, objects, texts),
     st.builds(CancelJob, texts),
+    st.builds(Written, texts),
+    st.builds(Ask, texts, texts, objects),
     st.builds(Shutdown),
     st.builds(Hello, st.integers(0, 10**6), texts, texts, st.integers(0, 2**31), texts),
     st.builds(Started, texts),
     st.builds(Reached, texts, texts, texts, st.floats(0, 1), texts),
+    st.builds(Submitting, texts, texts, texts),
+    st.builds(Accepted, texts, texts),
+    st.builds(Answer, texts, objects, objects),
     st.builds(Heartbeat),
     st.builds(Result, texts, objects),
-    st.builds(Failed, texts, objects),
-    st.builds(CancelledJob, texts),
+    st.builds(Failed, texts, objects, st.booleans()),
+    st.builds(CancelledJob, texts, st.booleans()),
 )
 
 
@@ -112,6 +122,10 @@ def test_a_changed_byte_never_crashes(message: Message, data: st.DataObject) -> 
         b'{"type":"hello","protocol":1.0,"engine":"e","version":"v","pid":1,"python":"p"}',
         b'{"type":"hello","protocol":true,"engine":"e","version":"v","pid":1,"python":"p"}',
         b'{"type":"result","job":"a","result":[]}',
+        b'{"type":"cancelled","job":"a","ended":1}',
+        b'{"type":"accepted","job":"a","remote_id":null}',
+        b'{"type":"answer","id":7}',
+        b'{"type":"written","job":"a"}',
         b'{"type":"run","job":"a","request":{},"folder":"f"}',
         b'{"type":"burn"}',
         b'{"job":"a"}',
@@ -140,3 +154,15 @@ def test_what_json_cannot_hold_is_not_sent(value: object) -> None:
 def test_optional_fields_may_be_left_out() -> None:
     line = b'{"type":"progress","job":"a","stage":"s","label":"l","fraction":1}'
     assert decode(line, FROM_CHILD) == Reached("a", "s", "l", 1.0)
+
+
+def test_a_secret_is_in_no_message_about_a_message() -> None:
+    order = RunJob("a", {}, "f", account={"key": "sk-secret"})
+    question = Ask("1", "account", {"key": "sk-secret"})
+    assert "sk-secret" not in f"{order!r} {question!r}"
+    with pytest.raises(MessageError) as caught:
+        decode(b'{"type":"ask","id":"1","question":"account","account":"sk-secret"}', TO_CHILD)
+    assert "sk-secret" not in str(caught.value)
+    with pytest.raises(MessageError) as caught:
+        encode(RunJob("a", {}, "f", account={"key": "sk-secret", "more": b"bytes"}))
+    assert "sk-secret" not in str(caught.value)

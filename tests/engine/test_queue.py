@@ -322,11 +322,18 @@ def test_a_closed_queue_takes_no_jobs(opened: Open) -> None:
         queue.submit(request("quick"))
 
 
-def test_steps_are_short(opened: Open) -> None:
+@pytest.mark.parametrize(
+    ("create", "script", "count", "options"),
+    [
+        ("create_light", "slow 0.5", 8, {"slots": {"draft": 4}}),
+        ("create_many", "orders 1", 100, {"slots": {"draft": 128}, "room": {"draft": 64}, "free": frozenset()}),
+    ],
+)
+def test_steps_are_short(opened: Open, create: str, script: str, count: int, options: dict[str, Any]) -> None:
     """The budget of a tick, roughly, on a machine that does other things as well; `bench_tick.py` measures it."""
-    queue = opened(slots={"draft": 4})
-    for _ in range(8):
-        queue.submit(request("slow 0.5"))
+    queue = opened(scripted(create), **options)
+    for _ in range(count):
+        queue.submit(request(script))
     took = []
     while queue.busy:
         start = time.thread_time()

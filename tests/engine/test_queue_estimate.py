@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.jobs.estimate import MEANINGFUL_S, Estimate
+from engine.jobs.history import RECENT, cost_usd, expected_s
+from engine.jobs.job import Job, State
+from engine.request import GenerationRequest
+from tests.engine.test_messages import plain
 
 STEP_S = 0.05
 
@@ -59,6 +66,47 @@ def test_the_figure_is_steady_and_never_negative(steps: list[tuple[float, float]
             low, high = sorted((max(0.0, last - pause), guess))
             assert low - 1e-6 <= left <= high + 1e-6  # between where it was heading and what is now known
         last = left
+
+
+def test_what_was_done_before_says_nothing_about_the_speed() -> None:
+    estimate = Estimate(1000.0, 0.1)  # after a quarter of an hour in line
+    for tick in range(1, 400):
+        estimate.update(1000.0 + tick * STEP_S, 0.1 + 0.9 * tick * STEP_S / 40.0)
+    left = estimate.remaining(1020.0)
+    assert left is not None
+    assert abs(left - 20.0) < 0.5
+
+
+def made(number: int, make_s: object, **fields: Any) -> Job:
+    """Return a finished job."""
+    result = {"stages": {"submit": 1.0, "make": make_s}, "facts": {}}
+    asked = GenerationRequest.create("/a.png", "remote", {"resolution": fields.pop("resolution", "1024")})
+    fields = {"runs": 1, "created": float(number), "state": State.READY, "result": result, **fields}
+    return Job(f"{number}", asked, **fields)
+
+
+def test_the_last_jobs_tell_how_long_one_takes() -> None:
+    asked = GenerationRequest.create("/b.png", "remote", {"resolution": "1024"})
+    old = [made(number, 500.0) for number in range(50)]
+    new = [made(100 + number, 30.0 + number) for number in range(RECENT)]
+    others = [
+        made(200, 1.0, resolution="512"),
+        made(201, 1.0, runs=2),
+        made(202, 1.0, state=State.FAILED),
+        made(203, 1.0, state=State.CANCELLED),
+    ]
+    assert expected_s([*new, *others, *old], asked) == {"submit": 1.0, "make": 37.0}
+    assert expected_s(others, asked) == {}
+    assert expected_s([], asked) == {}
+
+
+@given(plain, plain, plain)
+def test_nonsense_in_results_is_no_harm(stages: Any, facts: Any, seconds: Any) -> None:
+    asked = GenerationRequest.create("/b.png", "remote", {"resolution": "1024"})
+    for result in ({"stages": stages, "facts": facts}, {"stages": {"make": seconds}, "facts": {"cost_usd": facts}}):
+        told = expected_s([made(1, 1.0, result=result)], asked)
+        assert all(value >= 0.0 and math.isfinite(value) for value in told.values())
+        assert 0.0 <= cost_usd(result) < math.inf
 
 
 def test_a_job_that_overruns_is_due_now() -> None:

@@ -26,6 +26,10 @@ POINTS = [f"{when} {state}" for state in ("queued", "submitting", "running", "fe
           for when in ("before-commit", "after-commit", "before-act", "after-act")]  # fmt: skip
 MADE = POINTS[POINTS.index("before-commit fetching") :]
 """From here on the asset is finished, and is never made again."""
+BILLED = [f"{when} {state}" for state in ("submitting", "running", "digest", "remote_id", "fetching", "ready")
+          for when in ("before-commit", "after-commit", "before-act", "after-act")]  # fmt: skip
+OPEN = BILLED[BILLED.index("after-commit digest") : BILLED.index("before-commit remote_id")]
+"""Between the two, nobody but the server knows whether it was asked."""
 SERIES = 6
 KILLS_IN_A_SERIES = 11
 
@@ -109,21 +113,55 @@ def test_a_kill_at_every_point(tmp_path: Path, point: str) -> None:
     assert made == 1 if point in MADE else 1 <= made <= moves.count("submitting")
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS[4:] if point.startswith(("before-commit", "after-act"))])
-def test_paid_work_is_never_repeated_unasked(tmp_path: Path, point: str) -> None:
-    assert not finish(start(tmp_path, point=point, free=False))
-    assert finish(start(tmp_path, free=False))
-    made = paid(tmp_path)["job0"]
-    if point in MADE or point == "before-commit submitting":
-        assert made == 1
-        check(tmp_path, {"job0"})
+def known(root: Path) -> tuple[str, str]:
+    """Return the state of the only job, and what the server calls it."""
+    connection = sqlite3.connect(root / "ledger.sqlite3")
+    (row,) = connection.execute("SELECT state, remote_id FROM jobs").fetchall()
+    connection.close()
+    return row  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("point", BILLED)
+def test_what_is_billed_is_ordered_once_and_delivered_or_said_to_be_unknown(tmp_path: Path, point: str) -> None:
+    order: dict[str, Any] = {"free": False, "script": "orders"}
+    assert not finish(start(tmp_path, point=point, **order))
+    before = paid(tmp_path)["job0"]
+    assert finish(start(tmp_path, **order))
+    state, remote_id = known(tmp_path)
+    if point in OPEN:
+        assert (state, remote_id) == ("unknown", "")
+        assert paid(tmp_path)["job0"] == before <= 1
+        assert library(tmp_path) == set()
     else:
-        connection = sqlite3.connect(tmp_path / "ledger.sqlite3")
-        (state,) = connection.execute("SELECT state FROM jobs").fetchone()
-        connection.close()
-        assert made <= 1
-        assert state == ("ready" if library(tmp_path) else "unknown")
-        assert not [name for name in library(tmp_path) if name.endswith(".partial")]
+        assert remote_id == "r-job0"
+        assert paid(tmp_path)["job0"] == 1
+        check(tmp_path, {"job0"})
+
+
+def test_what_is_billed_is_ordered_once_however_often_all_is_killed(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    order: dict[str, Any] = {"free": False, "script": "orders 0.2"}
+    images = {f"job{number}" for number in range(6)}
+    kills = 0
+    while True:
+        process = start(tmp_path, 6, **order)
+        assert process.stdout is not None
+        process.stdout.readline()
+        if kills < 8:
+            time.sleep(chance.uniform(0.1, 0.6))
+            process.kill()
+        if finish(process):
+            break
+        kills += 1
+    assert kills >= 5
+    connection = sqlite3.connect(tmp_path / "ledger.sqlite3")
+    rows = connection.execute("SELECT request, state FROM jobs").fetchall()
+    connection.close()
+    states = {Path(json.loads(text)["image"]).name: state for text, state in rows}
+    assert set(states) == images
+    assert set(states.values()) <= {"ready", "unknown"}
+    made = paid(tmp_path)
+    assert all(made[image] == 1 if state == "ready" else made[image] <= 1 for image, state in states.items())
 
 
 @pytest.mark.parametrize("then", ["import", "cancel", "fail"])

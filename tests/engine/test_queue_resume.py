@@ -72,36 +72,29 @@ def test_paid_work_without_an_id_is_unknown_and_with_one_is_asked_after(opened: 
     paid = tmp_path / "paid"
     launch = scripted(ESPALIER_TEST_PAID=str(paid))
     queue = opened(launch, free=frozenset())
-    blind, known = queue.submit(request("stuck 60", "blind")), queue.submit(request("quick", "known"))
-    drive(queue, until=lambda: queue.job(blind).stage == "draw")
+    names = ("blind", "known", "unsent")
+    blind, known, unsent = (queue.submit(request("orders", name)) for name in names)
     queue.close()
     ledger = sqlite3.connect(tmp_path / "ledger.sqlite3")
     with ledger:
-        ledger.execute("UPDATE jobs SET state = 'running', remote_id = 'r-7', runs = 1 WHERE id = ?", (known,))
+        ledger.execute("UPDATE jobs SET state = 'running', runs = 1")
+        ledger.execute("UPDATE jobs SET digest = 'd' WHERE id = ?", (blind,))
+        ledger.execute("UPDATE jobs SET digest = 'd', remote_id = 'r-7' WHERE id = ?", (known,))
     ledger.close()
 
     again = opened(launch, free=frozenset())
-    assert {job.id: job.state for job in again.resume()} == {blind: State.UNKNOWN, known: State.RUNNING}
+    found = {job.id: job.state for job in again.resume()}
+    assert found == {blind: State.UNKNOWN, known: State.RUNNING, unsent: State.QUEUED}
     assert again.job(blind).error.code == "job_outcome_unknown"  # type: ignore[union-attr]
     drive(again)
     assert again.job(known).state is State.READY
     assert again.job(known).result["facts"]["remote_id"] == "r-7"
-    assert paid.read_text().split() == ["known"]
+    assert again.job(unsent).state is State.READY
+    assert paid.read_text().split() == ["unsent"]
     again.retry(blind)
     assert again.job(blind).state is State.QUEUED
     again.cancel(blind)
     drive(again)
-
-
-def test_paid_work_whose_worker_dies_is_unknown(opened: Open) -> None:
-    queue = opened(free=frozenset())
-    job = queue.submit(request("killed"))
-    drive(queue)
-    assert queue.job(job).state is State.UNKNOWN
-    error = queue.job(job).error
-    assert error is not None
-    assert error.code == "job_contact_lost"
-    assert "SIGKILL" in error.detail
 
 
 def test_an_asset_is_never_deleted(opened: Open, tmp_path: Path) -> None:

@@ -184,6 +184,24 @@ def test_one_that_hangs_while_loading_is_silent(begin: Begin, tmp_path: Path) ->
     assert end.error.code == "worker_silent"
 
 
+def test_one_whose_folder_is_full_still_tells_what_the_server_said(tmp_path: Path) -> None:
+    from engine.workers.handover import Handover
+    from engine.workers.messages import Accepted, Message, RunJob
+    from tests.engine.backends_for_tests.scripted import Scripted
+
+    said: list[Message] = []
+
+    def send(message: Message) -> None:
+        said.append(message)
+        run.written()
+
+    for folder, left in ((tmp_path / "not there", False), (tmp_path, True)):
+        run = Handover(Scripted(), RunJob("job", {}, str(folder)), send, lambda: False)
+        run.accepted("r-1")
+        assert said.pop() == Accepted("job", "r-1")
+        assert (folder / "remote_id").exists() == left
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [("killed", "signal SIGKILL"), ("crash", "signal SIGSEGV"), ("quits 3", "exit code 3"), ("quits 0", "exit code 0")],

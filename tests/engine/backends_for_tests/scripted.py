@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -18,12 +19,13 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.backends.base import Asset
+from engine.backends.base import Asset, JobRun
 from engine.errors import EspalierError
-from engine.progress import Run, Stage
+from engine.progress import Cancelled, Run, Stage
 from engine.request import GenerationRequest
 
 
@@ -61,6 +63,22 @@ def triangle_glb() -> bytes:
     )
 
 
+def note(line: str, name: str = "ESPALIER_TEST_PAID") -> None:
+    """Append `line` to the file that the environment calls `name`: what the world outside has seen."""
+    if name in os.environ:
+        with open(os.environ[name], "ab") as file:
+            file.write(line.encode() + b"\n")
+
+
+def die(point: str) -> None:
+    """End this process by SIGKILL if it is to die at `point`; once in all, if a file is named that remembers it."""
+    wanted, _, marker = os.environ.get("ESPALIER_TEST_DIE", "").partition(" ")
+    if wanted == point and not (marker and os.path.exists(marker)):
+        if marker:
+            open(marker, "x").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def hold_the_lock(seconds: float) -> None:
     """Sleep in C without giving up Python's lock, as native code that hangs does: no other thread runs."""
     ctypes.PyDLL(None).usleep(int(seconds * 1e6))
@@ -68,6 +86,8 @@ def hold_the_lock(seconds: float) -> None:
 
 class Scripted:
     """Follows the script in the request's name."""
+
+    jobs_at_once = 1
 
     name = "scripted"
     version = "1"
@@ -78,15 +98,18 @@ class Scripted:
         word, _, number = request.name.partition(" ")
         with run.stage("draw"):
             (folder / "half.bin").write_bytes(b"half")
+            run.image = os.path.basename(request.image)  # type: ignore[attr-defined]
             getattr(self, word.replace("-", "_"))(run, float(number or 0))
         with run.stage("paint"):
             (folder / "half.bin").unlink(missing_ok=True)
             (folder / "made.glb").write_bytes(triangle_glb())
-        paid = os.environ.get("ESPALIER_TEST_PAID")
-        if paid:
-            with open(paid, "ab") as file:
-                file.write(os.path.basename(request.image).encode() + b"\n")
+        if not getattr(run, "remote_id", ""):
+            note(os.path.basename(request.image))
         facts: dict[str, Any] = {"attempt": folder.name, "remote_id": getattr(run, "remote_id", "")}
+        facts |= {"expected_s": dict(getattr(run, "expected_s", ())), "account": sorted(getattr(run, "account", ()))}
+        if facts["remote_id"]:
+            facts["server"] = run.server  # type: ignore[attr-defined]
+            facts["cost_usd"] = 0.25
         return Asset(folder / "made.glb", notices=("It is a triangle",), facts=facts)
 
     def close(self) -> None:
@@ -101,6 +124,65 @@ class Scripted:
         while (passed := time.monotonic() - start) < number:
             run.progress(passed / number, f"{passed:.1f} s")
             time.sleep(0.01)
+
+    def orders(self, run: JobRun, number: float) -> None:
+        """Order what is billed from a server, unless it is ordered already, then wait for it."""
+        self.posts(run, 0.0)
+        die("polling")
+        self.slow(run, number)
+        die("fetched")
+
+    def posts(self, run: JobRun, number: float) -> None:
+        """Have a server accept a request, which takes it some seconds, unless it has done so already."""
+        if run.remote_id:
+            return
+        die("begun")
+        run.server = "the shop"
+        run.submitting(hashlib.sha256(run.image.encode()).hexdigest())  # type: ignore[attr-defined]
+        die("written")
+        note(run.image)  # type: ignore[attr-defined]
+        self.slow(run, number)
+        die("posted")
+        run.accepted(f"r-{run.image}")  # type: ignore[attr-defined]
+        die("accepted")
+
+    def deaf(self, run: JobRun, number: float) -> None:
+        """Order, then never reach a cancel point."""
+        self.posts(run, 0.0)
+        time.sleep(number)
+
+    def refused(self, run: JobRun, number: float) -> None:
+        """Be told by the server that it does not take the request."""
+        run.submitting("digest")
+        run.ended()
+        raise EspalierError("background_busy", path="photo.png")
+
+    def gone(self, run: JobRun, number: float) -> None:
+        """Find that the server is done with the job, the first time that it is asked after."""
+        if run.remote_id:
+            run.ended()
+            raise EspalierError("background_busy", path="photo.png")
+        self.posts(run, 0.0)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def bug_in_post(self, run: JobRun, number: float) -> None:
+        """Break down before the server's answer was understood."""
+        run.submitting("digest")
+        raise RuntimeError("a bug of the engine")
+
+    def ask(self, question: str, account: Mapping[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+        """Answer that one was asked, fail, or die."""
+        if question == "fail":
+            raise EspalierError("background_busy", path="photo.png")
+        if question == "bug":
+            raise RuntimeError("a bug of the engine")
+        if question == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if question == "wait":
+            while not cancelled():
+                time.sleep(0.01)
+            raise Cancelled
+        return {"question": question, "account": sorted(account), "pid": os.getpid()}
 
     def stuck(self, run: Run, number: float) -> None:
         """Never reach a cancel point, while the heartbeat goes on."""
@@ -194,6 +276,26 @@ def create_light() -> Scripted:
     module.prepare = lambda glb, folder, run=None: {"vertices": 3, "faces": 1}  # type: ignore[attr-defined]
     sys.modules["engine.mesh.prepare"] = module
     return Scripted()
+
+
+def create_many() -> Scripted:
+    """Return a light backend that makes several jobs at once."""
+    backend = create_light()
+    backend.jobs_at_once = 8
+    return backend
+
+
+def create_without_threads() -> Scripted:
+    """Return a backend for many jobs at once, on a system that has no threads for them."""
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            if self.name == "helper":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    threading.Thread = NoThread  # type: ignore[misc]
+    return create_many()
 
 
 def create_never() -> Scripted:

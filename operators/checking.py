@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of a job whose outcome is not: told in the panel, and looked up in the account's usage."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import bpy
+
+from ..engine.errors import EspalierError
+from ..engine.jobs.job import Job
+from . import pricing, session
+from .inquiry import USAGE
+
+EARLIER_S = 120.0
+"""How much earlier than it was sent here a request may be listed: the clocks of two machines differ."""
+LATER_S = 900.0
+"""How long after it was handed over a job may still have been sent: it had its turn to wait for."""
+MOST_LISTED = 3
+
+
+def known(job: Job) -> list[str]:
+    """Return what is known of a job whose outcome is not, in sentences. Quick, for drawing."""
+    sentences = [job.error.cause] if job.error is not None else []
+    price = pricing.price_of(job.request)
+    if job.started is not None:
+        cost = f"; it costs {pricing.dollars(price)} if it was accepted" if price else ""
+        sentences.append(f"It was sent {_moment(job.started)}{cost}.")
+    inquiry = session.session.inquiries.of(USAGE)
+    if inquiry.waiting:
+        sentences.append("The account's usage is being looked up.")
+    elif inquiry.error is not None:
+        sentences.append(inquiry.error.cause)
+    elif inquiry.answer:
+        sentences.append(_listed(inquiry.answer, job))
+    return sentences
+
+
+def found(job: Job) -> str:
+    """Return what the server calls the one request of its usage list that can be this job; empty if it is not clear.
+
+    It is a request from the time when the job was sent, which belongs to no other job that is known here.
+    """
+    events = session.session.inquiries.of(USAGE).answer.get("events", ())
+    known = {other.remote_id.partition("\t")[0] for other in session.known_jobs()}
+    known |= {str(other.result.get("facts", {}).get("remote_id", "")) for other in session.known_jobs()}
+    names = {event["job_id"] for event in _since(events, job, LATER_S) if event["job_id"]} - known
+    return names.pop() if len(names) == 1 else ""
+
+
+def _since(events: Sequence[Mapping[str, Any]], job: Job, for_s: float = math.inf) -> list[Mapping[str, Any]]:
+    """Return the events from shortly before the job was sent until `for_s` seconds after it."""
+    sent = job.started or 0.0
+    return [event for event in events if -EARLIER_S <= (event["time"] or 0.0) - sent <= for_s]
+
+
+def _listed(usage: Mapping[str, Any], job: Job) -> str:
+    """Return what the account's usage lists from shortly before the job was sent."""
+    listed = usage["events"]
+    events = _since(listed, job)
+    if listed and all(event["time"] is None for event in listed):
+        return f"The account's usage has {len(listed)} entries without a time."
+    if not events:
+        return "The account's usage lists nothing since then, so it was probably not accepted."
+    lines = [f"{_moment(event['time'])} {pricing.dollars(event['cost_usd'] or 0.0)}" for event in events[:MOST_LISTED]]
+    more = f" and {len(events) - MOST_LISTED} more" if len(events) > MOST_LISTED else ""
+    return f"The account's usage lists since then: {', '.join(lines)}{more}."
+
+
+def _moment(seconds: float) -> str:
+    """Return a time (seconds since 1970) as a person here tells it: the hour, and the day unless it is today."""
+    then, now = time.localtime(seconds), time.localtime()
+    today = (then.tm_year, then.tm_yday) == (now.tm_year, now.tm_yday)
+    return time.strftime("at %H:%M" if today else "on %Y-%m-%d at %H:%M", then)
+
+
+class ESPALIER_OT_check_usage(bpy.types.Operator):
+    """Ask the server what it has billed to the account since this was sent. Nothing is charged for it"""
+
+    bl_idname = "espalier.check_usage"
+    bl_label = "Check Usage"
+    # Not undoable: it changes nothing.
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Wait for the answer to the last question."""
+        if session.session.inquiries.of(USAGE).waiting:
+            cls.poll_message_set("The server has been asked and has not answered yet")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Ask and return at once; the panel shows the answer."""
+        try:
+            session.ask(USAGE)
+        except EspalierError as error:
+            session.fail(error)
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Test Key: who answers at the server, with which key, and how much is left on the account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+
+from ..engine.errors import EspalierError
+from . import pricing, session
+from .inquiry import ACCOUNT
+
+WAIT_S = 60.0
+
+
+def told(answer: Mapping[str, Any]) -> list[str]:
+    """Return what the server said of the account, in lines without a full stop; nothing if it was not asked."""
+    if not answer:
+        return []
+    lines = [f"{answer['host']} accepts the key from {answer['key_source']}"]
+    if answer.get("balance_usd") is not None:
+        lines.append(f"Balance: {pricing.dollars(answer['balance_usd'])}")
+    return lines
+
+
+class ESPALIER_OT_test_key(bpy.types.Operator):
+    """Ask the server whether it accepts the key. Nothing is generated, and nothing is charged"""
+
+    bl_idname = "espalier.test_key"
+    bl_label = "Test Key"
+    # Not undoable: it changes nothing.
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Wait for the answer to the last test."""
+        if session.session.inquiries.of(ACCOUNT).waiting:
+            cls.poll_message_set("The server has been asked and has not answered yet")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Ask and return at once, the preferences show the answer; in background mode wait for it."""
+        inquiry = session.session.inquiries.of(ACCOUNT)
+        try:
+            session.ask(ACCOUNT)
+            pricing.refresh()
+        except EspalierError as error:
+            inquiry.error = error
+        if bpy.app.background:
+            session.wait_for_answer(inquiry, WAIT_S)
+        if inquiry.error is not None:
+            self.report({"ERROR"}, str(inquiry.error))
+            return {"CANCELLED"}
+        if inquiry.answer and not inquiry.waiting:
+            self.report({"INFO"}, ". ".join(told(inquiry.answer)))
+        return {"FINISHED"}

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the remote engine's server charges and takes, and why it cannot be asked where that is so."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..engine.errors import EspalierError
+from ..operators import account, pricing, session
+from .text import draw_wrapped
+
+LABELS = 0.4
+"""Share of the width that Blender gives the labels of split properties."""
+
+
+def draw_cost(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
+    """Draw the price of the next asset and what was spent so far, or what keeps the server from being asked."""
+    if settings.engine != account.ENGINE:
+        return
+    problem = account.problem()
+    if problem is not None:
+        _draw_problem(layout, context, problem)
+    price = pricing.price(settings.engine, settings.resolution)
+    told = settings.resolution in pricing.offer().told
+    column = layout.column(align=True)
+    if price is None:
+        _draw_row(column, "Price", "not told by the server")
+    else:
+        _draw_row(column, "Price", pricing.dollars(price) + ("" if told else " (list price)"))
+    spent = session.spent()
+    if spent.all > 0.0:
+        _draw_row(column, "This Session", f"{pricing.dollars(spent.session)} spent")
+        _draw_row(column, "In All", f"{pricing.dollars(spent.all)} spent")
+
+
+def draw_limit(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, name: str) -> None:
+    """Draw, below a setting, that the server takes less than the setting's own range."""
+    if settings.engine == account.ENGINE:
+        limit = pricing.offer().limits.get(name)
+        if limit is not None:
+            _draw_row(layout, "", f"Server: {limit.words}")
+
+
+def _draw_row(layout: bpy.types.UILayout, label: str, value: str) -> None:
+    split = layout.split(factor=LABELS)
+    left = split.row()
+    left.alignment = "RIGHT"
+    left.label(text=label)
+    split.label(text=value)
+
+
+def _draw_problem(layout: bpy.types.UILayout, context: bpy.types.Context, problem: EspalierError) -> None:
+    box = layout.box()
+    column = box.column(align=True)
+    draw_wrapped(column, context, problem.cause)
+    column.separator()
+    draw_wrapped(column, context, problem.remedy)
+    if problem.code == "remote_offline":
+        box.operator("screen.userpref_show", text="Open Preferences", icon="PREFERENCES").section = "SYSTEM"
+    elif problem.code != "remote_locked":
+        box.operator("preferences.addon_show", text="Open Preferences", icon="PREFERENCES").module = account.PACKAGE

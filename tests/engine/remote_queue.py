@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Queues whose remote engine has a fast clock. Imports little, for processes that are started by the dozen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.jobs.queue import JobQueue
+from engine.workers.launch import Launch, current_launch
+from tests.engine.queue_harness import BACKENDS, ROOT, open_queue
+
+if TYPE_CHECKING:
+    from tests.support.api_server import ApiServer
+
+
+def launch_remote(scale: float, create: str = "create_light", **env: str) -> Launch:
+    """Return the launch of a worker with the remote engine and a fast clock."""
+    launch = current_launch(ROOT)
+    paths = (*launch.paths, str(BACKENDS))
+    return replace(
+        launch, paths=paths, backend=f"remote_scaled:{create}", env={"ESPALIER_TEST_SCALE": str(scale), **env}
+    )
+
+
+def user_folder(root: Path) -> Path:
+    """Make a user folder whose workers find their modules compiled, as they do from their second start on."""
+    compiled = ROOT / ".cache" / "compiled"
+    compiled.mkdir(parents=True, exist_ok=True)
+    if not root.exists():
+        root.mkdir(parents=True)
+        (root / "cache").symlink_to(compiled, target_is_directory=True)
+    return root
+
+
+def open_remote(root: Path, server: ApiServer, shared: Path, create: str = "create_light", **options: Any) -> JobQueue:
+    """Return a queue in the user folder `root`, as a Blender has one, whose remote engine asks `server`."""
+    user_folder(root)
+    account = server.account(shared)
+    options = {"account": lambda engine: account, **options}
+    return open_queue(root, launch_remote(server.clock.scale, create), **options)
