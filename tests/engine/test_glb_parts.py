@@ -77,6 +77,17 @@ def test_nodes_place_their_meshes(tmp_path: Path) -> None:
         assert (np.einsum("ij,ij->i", flat, part.mesh.normals[part.mesh.faces[:, 0]]) > 0).all()
 
 
+def test_a_number_that_was_rounded_out_of_its_range_is_read(tmp_path: Path) -> None:
+    glb = Glb()
+    glb.node(glb.mesh(glb.primitive(QUAD, CORNERS, glb.material((1.0000001, 0, 0)))), rotation=[0, 0, 0, -1.0000001])
+    (part,), _ = read(glb, tmp_path)
+    assert part.material.base_color_factor == (1.0, 0.0, 0.0, 1.0)
+    assert np.array_equal(part.mesh.positions, QUAD)
+    glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"][0] = 1.01
+    with pytest.raises(EspalierError):
+        read(glb, tmp_path)
+
+
 def test_strips_and_fans_are_triangles(tmp_path: Path) -> None:
     ring = np.array([[np.cos(a), np.sin(a), 0] for a in np.arange(6) * np.pi / 3], np.float32)
     fan = Glb()
@@ -214,6 +225,10 @@ def _other_map(glb: Glb) -> None:
     glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = 3
 
 
+def _null_map(glb: Glb) -> None:
+    glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = None
+
+
 def _one_way(glb: Glb) -> None:
     glb.document["samplers"][0].update(wrapS=33071, wrapT=10497)
 
@@ -234,6 +249,7 @@ LOST = "Textures of a mesh without the UV map for them were left out."
         (_line, "Points and lines were left out."),
         (_no_uvs, LOST),
         (_other_map, LOST),
+        (_null_map, LOST),
         (_one_way, "A texture that repeats in one direction only was taken to repeat in both."),
     ],
 )
