@@ -225,8 +225,8 @@ def _other_map(glb: Glb) -> None:
     glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = 3
 
 
-def _null_map(glb: Glb) -> None:
-    glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = None
+def _no_map(glb: Glb) -> None:
+    glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = -1
 
 
 def _one_way(glb: Glb) -> None:
@@ -249,7 +249,7 @@ LOST = "Textures of a mesh without the UV map for them were left out."
         (_line, "Points and lines were left out."),
         (_no_uvs, LOST),
         (_other_map, LOST),
-        (_null_map, LOST),
+        (_no_map, LOST),
         (_one_way, "A texture that repeats in one direction only was taken to repeat in both."),
     ],
 )
