@@ -44,7 +44,7 @@ class Placement:
 
 
 def uv_map_of(slot: Object, default: int = 0) -> int:
-    """Return the number of the UV map that `slot` names, -1 for none, as Blender 5.2 writes it for a mesh without UVs."""
+    """Return the number of the UV map that `slot` names, -1 for none (Blender 5.2, for a mesh without UVs)."""
     number = slot.get("texCoord", default)
     return int(number) if isinstance(number, (int, float)) and number >= 0 and number % 1 == 0 else -1
 
