@@ -180,6 +180,14 @@ def test_a_skin_holds_its_mesh_where_its_joints_are(tmp_path: Path) -> None:
     assert np.allclose(part.mesh.positions, positions + 9)
 
 
+def test_colors_without_a_material_are_no_metal(tmp_path: Path) -> None:
+    glb = Glb()
+    colors = glb.accessor(np.full((4, 4), 200, np.uint8), normalized=True)
+    glb.node(glb.mesh(glb.primitive(QUAD, CORNERS, COLOR_0=colors)))
+    (part,), _ = read(glb, tmp_path)
+    assert part.material == Material(metallic_factor=0.0, roughness_factor=0.5, double_sided=True)
+
+
 def test_an_old_glossy_material_keeps_its_color(tmp_path: Path) -> None:
     glb = Glb()
     image = glb.texture((255, 0, 0))
