@@ -17,6 +17,8 @@ Object = dict[str, Any]
 
 JSON_LIMIT = 4 * 2**20
 """Largest JSON chunk in bytes: parsed JSON takes some thirty times its size, and known files hold a few thousand."""
+ROUNDING = 1e-5
+"""How far a number may lie outside of its range: some writers let a float32 of 1 become 1.0000001."""
 _JSON, _BIN = 0x4E4F534A, 0x004E4942
 
 
@@ -153,11 +155,12 @@ class Reading:
         return tuple(self._number(value, key, minimum, maximum) for value in values)
 
     def _number(self, value: Any, where: str, minimum: float, maximum: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= maximum:
+        low, high = minimum - ROUNDING, maximum + ROUNDING
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             self.invalid(f"{where} is not a number in its range")
         if not math.isfinite(value):
             self.invalid(f"{where} is not finite")
-        return float(value)
+        return min(max(float(value), minimum), maximum)
 
     def text(self, owner: Object, key: str, default: str) -> str:
         """Return the text `owner[key]`, with what UTF-8 cannot hold replaced."""

@@ -9,7 +9,7 @@ from typing import cast
 
 from .glb_accessors import read_view
 from .glb_container import Object, Reading
-from .glb_placement import surface_of
+from .glb_placement import surface_of, uv_map_of
 from .model import AlphaMode, Material, Texture, Wrap, sniff_mime
 
 _WRAP: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
@@ -70,7 +70,7 @@ def _texture(reading: Reading, slot: Object, refuse: Refuse) -> Texture | None:
     for name in reading.member(slot, "extensions"):
         if name.startswith("KHR_"):
             refuse(name)
-    if reading.integer(slot, "texCoord", 0) != 0:
+    if uv_map_of(slot) != 0:
         refuse(OTHER_UVS)
     texture = reading.entry("textures", reading.integer(slot, "index"))
     extensions = reading.member(texture, "extensions")

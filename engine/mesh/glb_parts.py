@@ -192,6 +192,9 @@ class _Parts:
 
     def _material(self, primitive: Object) -> tuple[Material, dict[str, Placement]]:
         if "material" not in primitive:
+            # glTF's own default is a metal, which nobody means who only gives colors; Blender shows these values.
+            if "COLOR_0" in self.reading.member(primitive, "attributes"):
+                return Material(metallic_factor=0.0, roughness_factor=0.5, double_sided=True), {}
             return Material(double_sided=True), {}
         index = self.reading.integer(primitive, "material")
         if index not in self._materials:

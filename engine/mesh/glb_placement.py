@@ -43,6 +43,12 @@ class Placement:
         return np.nan_to_num(moved, nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def uv_map_of(slot: Object, default: int = 0) -> int:
+    """Return the number of the UV map that `slot` names, -1 for none (Blender 5.2, for a mesh without UVs)."""
+    number = slot.get("texCoord", default)
+    return int(number) if isinstance(number, (int, float)) and number >= 0 and number % 1 == 0 else -1
+
+
 def surface_of(reading: Reading, source: Object) -> Object:
     """Return what a material has for `pbrMetallicRoughness`.
 
@@ -71,10 +77,9 @@ def placements(reading: Reading, index: int) -> dict[str, Placement]:
 
 
 def _placement(reading: Reading, slot: Object) -> Placement:
-    uv_map = reading.integer(slot, "texCoord", 0)
     transform = reading.member(reading.member(slot, "extensions"), TRANSFORM)
     return Placement(
-        reading.integer(transform, "texCoord", uv_map),
+        uv_map_of(transform, uv_map_of(slot)),
         reading.numbers(transform, "offset", (0.0, 0.0)),
         reading.number(transform, "rotation", 0.0),
         reading.numbers(transform, "scale", (1.0, 1.0)),

@@ -175,7 +175,6 @@ SCENES = {
     "whole": (whole, False, ()),
     "cut open": (cut_open, False, ()),
     "crossing": (crossing, False, ()),
-    "crossing, remeshed": (crossing, True, ()),
     "not manifold": (not_manifold, False, ()),
     "not manifold, remeshed": (not_manifold, True, ()),
     "many materials": (many_materials, False, ()),

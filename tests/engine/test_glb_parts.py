@@ -77,6 +77,17 @@ def test_nodes_place_their_meshes(tmp_path: Path) -> None:
         assert (np.einsum("ij,ij->i", flat, part.mesh.normals[part.mesh.faces[:, 0]]) > 0).all()
 
 
+def test_a_number_that_was_rounded_out_of_its_range_is_read(tmp_path: Path) -> None:
+    glb = Glb()
+    glb.node(glb.mesh(glb.primitive(QUAD, CORNERS, glb.material((1.0000001, 0, 0)))), rotation=[0, 0, 0, -1.0000001])
+    (part,), _ = read(glb, tmp_path)
+    assert part.material.base_color_factor == (1.0, 0.0, 0.0, 1.0)
+    assert np.array_equal(part.mesh.positions, QUAD)
+    glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"][0] = 1.01
+    with pytest.raises(EspalierError):
+        read(glb, tmp_path)
+
+
 def test_strips_and_fans_are_triangles(tmp_path: Path) -> None:
     ring = np.array([[np.cos(a), np.sin(a), 0] for a in np.arange(6) * np.pi / 3], np.float32)
     fan = Glb()
@@ -169,6 +180,14 @@ def test_a_skin_holds_its_mesh_where_its_joints_are(tmp_path: Path) -> None:
     assert np.allclose(part.mesh.positions, positions + 9)
 
 
+def test_colors_without_a_material_are_no_metal(tmp_path: Path) -> None:
+    glb = Glb()
+    colors = glb.accessor(np.full((4, 4), 200, np.uint8), normalized=True)
+    glb.node(glb.mesh(glb.primitive(QUAD, CORNERS, COLOR_0=colors)))
+    (part,), _ = read(glb, tmp_path)
+    assert part.material == Material(metallic_factor=0.0, roughness_factor=0.5, double_sided=True)
+
+
 def test_an_old_glossy_material_keeps_its_color(tmp_path: Path) -> None:
     glb = Glb()
     image = glb.texture((255, 0, 0))
@@ -214,6 +233,10 @@ def _other_map(glb: Glb) -> None:
     glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = 3
 
 
+def _no_map(glb: Glb) -> None:
+    glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = -1
+
+
 def _one_way(glb: Glb) -> None:
     glb.document["samplers"][0].update(wrapS=33071, wrapT=10497)
 
@@ -234,6 +257,7 @@ LOST = "Textures of a mesh without the UV map for them were left out."
         (_line, "Points and lines were left out."),
         (_no_uvs, LOST),
         (_other_map, LOST),
+        (_no_map, LOST),
         (_one_way, "A texture that repeats in one direction only was taken to repeat in both."),
     ],
 )
