@@ -97,8 +97,3 @@ def shared_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     return base / "espalier"
-
-
-def told(answer: Mapping[str, Any]) -> list[str]:
-    """Return what the server answered about the account, in sentences without a full stop."""
-    return []
