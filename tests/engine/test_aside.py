@@ -166,7 +166,7 @@ def test_it_ends_with_its_context_and_with_an_error_in_it() -> None:
         process = aside.call(own_id)
         assert process != os.getpid()
     assert not is_alive(process)
-    with pytest.raises(ZeroDivisionError), Aside() as other:
-        process = other.call(own_id)
-        raise ZeroDivisionError
-    assert not is_alive(process)
+    with pytest.raises(EspalierError), Aside() as other:
+        other.call(refusing)
+    with pytest.raises((RuntimeError, MemoryError, ValueError)):
+        other.call(own_id)
