@@ -22,7 +22,7 @@ _DEEP_OF_BYTE = np.round(LINEAR_OF_BYTE.astype(np.float64) * 65535).astype(np.ui
 class MipMap:
     """An RGBA image and the levels that are needed of its averages.
 
-    `image` uint8 (H, W, 4), or a Pillow image in mode RGBA, whose RGB is sRGB if `srgb`, else linear like its A.
+    `image` uint8 (H, W, 4), or a Pillow image in mode RGBA or RGB, whose RGB is sRGB if `srgb`, else linear like its A.
     `first` to `last` are the levels that will be asked for, level n being 2**n times smaller than the image: those
     before are not kept. `covered` bool (h, w), of any size, tells which parts the mesh uses, so that averages leave out
     the background; it weighs from the level of its own size on.
@@ -46,7 +46,7 @@ class MipMap:
         weight: npt.NDArray[np.float32] | None = None
         for number in range(self.last + 1):
             if number >= self.first:
-                level = np.asarray(level)
+                level = _strip(level, 0, _shape(level)[0])
                 self.levels.append(np.ascontiguousarray(level))
             if number < self.last:
                 if covered is not None and weight is None and _shape(level) == covered.shape:
@@ -167,5 +167,6 @@ def _shape(image: npt.NDArray[Any] | Image.Image) -> tuple[int, int]:
 
 def _strip(image: npt.NDArray[Any] | Image.Image, top: int, bottom: int) -> npt.NDArray[Any]:
     if isinstance(image, Image.Image):
-        return np.asarray(image.crop((0, top, image.size[0], bottom)))
+        part = image.crop((0, top, image.size[0], bottom))
+        return np.asarray(part if part.mode == "RGBA" else part.convert("RGBA"))
     return image[top:bottom]

@@ -106,7 +106,7 @@ def _contour(
     """Return the contoured band: of that near the outside alone where this proves enough, else of all of it."""
     sides = band.exposed(distance) if drop_hidden else np.ones((len(band.bricks), 2), np.bool_)
     field: Field | None = None
-    for turn in range(GROWTHS + 2):
+    for turn in range(GROWTHS + 3):
         if turn > GROWTHS:
             sides[:] = True
         field = measure(surface, grid, band, sides, distance, field, tolerance, run)
@@ -119,6 +119,9 @@ def _contour(
         kept = shown[label[quads.ring[:, 0]]]
         guessed = kept & ~(field.exact[quads.low] & field.exact[quads.high])
         more = np.concatenate([ends, quads.cells[guessed, 0]])
+        if sides.all() and lacking.any() and tolerance > 0:
+            tolerance, field = 0.0, None  # a guess was on the wrong side, and led the surface out of the band
+            continue
         if sides.all() or not len(more):
             break
         sides[_near(band, grid, field.corners.place[cells.corners[more, 0]].astype(np.int64) // 2)] = True

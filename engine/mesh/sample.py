@@ -284,7 +284,7 @@ def interpolate(
 
 
 def decode(texture: Texture, role: str) -> Image.Image:
-    """Return `texture` as a Pillow image in mode RGBA.
+    """Return `texture` as a Pillow image in mode RGBA, or RGB where it has no alpha.
 
     Raises EspalierError texture_unreadable where it is damaged or has more than `SIDE_LIMIT` pixels on a side.
     """
@@ -301,7 +301,8 @@ def decode(texture: Texture, role: str) -> Image.Image:
         raise EspalierError("texture_unreadable", detail=repr(error), role=role, reason="it is damaged") from error
     if image.mode.startswith("I"):  # 16 bits, which convert would cut off instead of scaling
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGBA")
-    return image if image.mode == "RGBA" else image.convert("RGBA")
+    whole = image.mode == "RGBA" or (image.mode == "RGB" and "transparency" not in image.info)
+    return image if whole else image.convert("RGBA")
 
 
 def _rgba(pixels: npt.NDArray[np.uint8], role: str) -> npt.NDArray[np.uint8]:

@@ -179,7 +179,8 @@ def test_palettes_and_grey() -> None:
         stream = io.BytesIO()
         Image.new("RGB", (4, 4), (255, 255, 255)).convert(mode).save(stream, "PNG")
         image = decode(Texture(stream.getvalue(), "image/png"), "base_color")
-        assert np.asarray(image)[0, 0].tolist() == [255, 255, 255, 255]
+        assert image.mode == ("RGB" if mode == "RGB" else "RGBA")
+        assert np.asarray(image.convert("RGBA"))[0, 0].tolist() == [255, 255, 255, 255]
 
 
 def test_damage_is_said() -> None:
