@@ -140,6 +140,21 @@ def test_one_that_never_gets_as_far_as_sending_fails_in_the_end(opened: Open, la
     assert paid(tmp_path) == []
 
 
+def test_what_somebody_finds_at_the_server_is_fetched(opened: Open, launch: Any, tmp_path: Path) -> None:
+    queue = opened(launch("posted"), **PAID)
+    job = queue.submit(request("orders", "cup"))
+    drive(queue)
+    assert queue.job(job).state is State.UNKNOWN
+    assert queue.spent().all == 0.0
+    queue.retry(job, "r-cup")
+    drive(queue)
+    done = queue.job(job)
+    assert (done.state, done.remote_id, done.server) == (State.READY, "r-cup", "the shop")
+    assert ledger_row(tmp_path, job)[:2] == ("ready", "r-cup")
+    assert paid(tmp_path) == ["cup"]
+    assert queue.spent().all == 0.25
+
+
 def test_a_refusal_is_a_failure_and_a_breakdown_is_not_known(opened: Open, launch: Any) -> None:
     queue = opened(launch(), **PAID)
     refused, broken = queue.submit(request("refused")), queue.submit(request("bug_in_post"))
