@@ -286,6 +286,21 @@ def test_a_servers_answer_that_cannot_be_written_is_not_lost(
     assert any("full" in snapshot.note for snapshot in seen)
 
 
+def test_a_servers_answer_that_could_not_be_written_survives_the_end(opened: Open, launch: Any, tmp_path: Path) -> None:
+    queue = opened(launch(), **PAID)
+    stubborn = Stubborn(queue, "remote_id", 1)
+    job = queue.submit(request("orders 60", "cup"))
+    drive(queue, until=lambda: stubborn.left == 0 and not queue._book.unsettled)
+    assert ledger_row(tmp_path, job)[1] == ""
+    queue.close()
+    assert ledger_row(tmp_path, job)[:2] == ("running", "r-cup")
+    again = opened(launch(), **PAID)
+    assert [found.state for found in again.resume()] == [State.RUNNING]
+    again.cancel(job)
+    drive(again)
+    assert paid(tmp_path) == ["cup"]
+
+
 def test_nothing_is_sent_that_cannot_be_written(opened: Open, launch: Any, tmp_path: Path) -> None:
     queue = opened(launch(), **PAID)
     stubborn = Stubborn(queue, "digest", 1)
