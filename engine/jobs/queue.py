@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -263,12 +264,21 @@ class JobQueue:
 
     def _give_back(self, job: Job, serial: int) -> None:
         """Settle a job that an orderly end interrupts, without counting the attempt. Runs in the library's thread."""
-        if self._library.made(job.id, job.runs) and not (job.cancelling and self._foreman.is_free(job)):
+        free = self._foreman.is_free(job)
+        if self._library.made(job.id, job.runs) and not (job.cancelling and free):
             return
-        self._library.sweep(job.id)
+        remote_id = job.remote_id or (self._library.remote_id(job.id, job.runs) if job.digest else "")
+        told = replace(job, remote_id=remote_id)
+        changes: dict[str, Any] = {"remote_id": remote_id}
+        written: Future[bool] | None = None
         if job.cancelling:
-            changes = {"finished": time.time(), "error": after_cancel(job).error}
-            self._ledger.move(Move(job.id, serial, State.CANCELLED, changes))
-        elif not job.remote_id and (self._foreman.is_free(job) or not job.digest):
-            changes = {"attempts": max(0, job.attempts - 1), "started": None}
-            self._ledger.move(Move(job.id, serial, State.QUEUED, changes))
+            changes |= {"finished": time.time(), "error": after_cancel(told).error}
+            written = self._ledger.move(Move(job.id, serial, State.CANCELLED, changes))
+        elif remote_id and not free:
+            written = self._ledger.move(Move(job.id, serial, State.RUNNING, changes))
+        elif free or not job.digest:
+            changes |= {"attempts": max(0, job.attempts - 1), "started": None}
+            written = self._ledger.move(Move(job.id, serial, State.QUEUED, changes))
+        # What the worker itself noted of a job at a server goes no sooner than the ledger has it.
+        if written is None or written.exception() is None:
+            self._library.sweep(job.id)

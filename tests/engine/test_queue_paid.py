@@ -140,6 +140,21 @@ def test_one_that_never_gets_as_far_as_sending_fails_in_the_end(opened: Open, la
     assert paid(tmp_path) == []
 
 
+def test_what_somebody_finds_at_the_server_is_fetched(opened: Open, launch: Any, tmp_path: Path) -> None:
+    queue = opened(launch("posted"), **PAID)
+    job = queue.submit(request("orders", "cup"))
+    drive(queue)
+    assert queue.job(job).state is State.UNKNOWN
+    assert queue.spent().all == 0.0
+    queue.retry(job, "r-cup")
+    drive(queue)
+    done = queue.job(job)
+    assert (done.state, done.remote_id, done.server) == (State.READY, "r-cup", "the shop")
+    assert ledger_row(tmp_path, job)[:2] == ("ready", "r-cup")
+    assert paid(tmp_path) == ["cup"]
+    assert queue.spent().all == 0.25
+
+
 def test_a_refusal_is_a_failure_and_a_breakdown_is_not_known(opened: Open, launch: Any) -> None:
     queue = opened(launch(), **PAID)
     refused, broken = queue.submit(request("refused")), queue.submit(request("bug_in_post"))
@@ -269,6 +284,21 @@ def test_a_servers_answer_that_cannot_be_written_is_not_lost(
     assert ledger_row(tmp_path, job)[:2] == ("ready", "r-cup")
     assert paid(tmp_path) == ["cup"]
     assert any("full" in snapshot.note for snapshot in seen)
+
+
+def test_a_servers_answer_that_could_not_be_written_survives_the_end(opened: Open, launch: Any, tmp_path: Path) -> None:
+    queue = opened(launch(), **PAID)
+    stubborn = Stubborn(queue, "remote_id", 1)
+    job = queue.submit(request("orders 60", "cup"))
+    drive(queue, until=lambda: stubborn.left == 0 and not queue._book.unsettled)
+    assert ledger_row(tmp_path, job)[1] == ""
+    queue.close()
+    assert ledger_row(tmp_path, job)[:2] == ("running", "r-cup")
+    again = opened(launch(), **PAID)
+    assert [found.state for found in again.resume()] == [State.RUNNING]
+    again.cancel(job)
+    drive(again)
+    assert paid(tmp_path) == ["cup"]
 
 
 def test_nothing_is_sent_that_cannot_be_written(opened: Open, launch: Any, tmp_path: Path) -> None:

@@ -177,12 +177,13 @@ class RemoteJob:
             moment = self._due(crowd, jitter)
             left = moment - clock.now()
             if left <= 0.0:
-                if self._polls or crowd.share_s <= POLL_S:
+                if self._polls:
                     return moment
-                # Requests are scarce: the oldest first, though others may have heard sooner how long jobs take.
+                # Where requests are scarce the oldest goes first, though others may have heard sooner how long jobs
+                # take, and be due before it knows that it is.
                 late = clock.now() if late is None else late
                 left = late + _YIELD_S - clock.now()
-                if left <= 0.0 or not self._bucket.yields(self._name):
+                if not self._bucket.yields(self._name) or crowd.share_s <= POLL_S or left <= 0.0:
                     return self._born
             # A hundred jobs that told of themselves every second would keep Blender busy with nothing else.
             if time.monotonic() - self._shown >= TELL_S * max(1.0, crowd.jobs / 20.0):
