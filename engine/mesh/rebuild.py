@@ -49,6 +49,8 @@ STAGES = (
 Relief = Literal["auto", "on", "off"]
 GUTTER = 2
 """Texels between charts."""
+RELIEF_CREASE_DEG = 75.0
+"""Edges that bend by more are sharp in spite of a normal map: one cannot tilt a normal as far without dark rims."""
 MISSED = 1.05
 """How many times the faces that were asked for a level may have before that is worth a notice."""
 
@@ -207,7 +209,7 @@ class _Baker:
         relief = options.normal_map == "on" or (
             options.normal_map == "auto" and (2 * faces < len(source.faces) or source.appearance.has_normal_map)
         )
-        mesh = _shaded(shape, flat, 180.0 if relief else None)
+        mesh = _shaded(shape, flat, RELIEF_CREASE_DEG if relief else None)
         assert mesh.uvs is not None
         glows = any(self.material.emissive_factor)
         baked = bake(

@@ -23,6 +23,7 @@ from engine.jobs.queue import JobQueue
 from engine.mesh.closest import Surface
 from engine.mesh.glb import Material, Mesh, Texture, read_glb, write_glb
 from engine.mesh.layout import level_folder
+from engine.mesh.normals import face_crosses, normalize
 from engine.mesh.rebuild import STAGES, Options, lods, rebuild
 from engine.mesh.sample import MaterialAppearance
 from engine.progress import Cancelled, Run
@@ -32,6 +33,7 @@ from tests.engine.queue_harness import ROOT, drive
 from tests.support.baking import surface_points
 from tests.support.meshes import bumpy_sphere, cube, encoded_image
 from tests.support.render import psnr
+from tests.support.surfaces import box
 
 DATA = ROOT / "tests" / "data"
 QUICK = Options(resolution=512, remesh=False, texture_size=1024)
@@ -270,3 +272,13 @@ def test_it_runs_in_a_worker_and_keeps_its_place_in_the_ledger(
     queue.close()
     again = opened(current_launch(ROOT))
     assert again.job(job).request == done.request
+
+
+def test_a_normal_map_leaves_the_edges_of_a_box_sharp() -> None:
+    positions, faces = box((1.0, 0.6, 0.4), subdivisions=4)
+    mesh = Mesh(positions.astype(np.float32), faces.astype(np.uint32))
+    level = rebuild(mesh, Material(), 200, Options(remesh=False, texture_size=256, normal_map="on"))
+    assert level.mesh.normals is not None
+    own = normalize(face_crosses(level.mesh.positions, level.mesh.faces))
+    turn = (level.mesh.normals[level.mesh.faces] * own[:, None]).sum(axis=-1)
+    assert turn.min() > 0.99
