@@ -111,7 +111,7 @@ REMOTE: Mapping[str, tuple[str, str]] = {
     ),
     "remote_job_lost": (
         "{host} does not know the job {job} any more.",
-        "Look for the asset in the account's usage; if you changed the base URL or the key, change it back and Retry.",
+        "Look for the asset in the account's usage before you press Retry, which is billed again.",
     ),
     "remote_elsewhere": (
         "The job is at {server}, but {host} is to be asked now.",
