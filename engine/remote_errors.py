@@ -11,7 +11,7 @@ WRONG_ARGUMENTS = frozenset({"spending_unasked", "remote_url_invalid", "remote_u
 REMOTE: Mapping[str, tuple[str, str]] = {
     "remote_offline": (
         "Blender may not use the network, so {host} cannot be asked.",
-        "Turn on Allow Online Access in Preferences > System > Network.",
+        "Turn on Allow Online Access in Preferences > System > Network, or start Blender with --online-mode.",
     ),
     "remote_locked": (
         "Blender was started without access to the network, so {host} cannot be asked.",
