@@ -11,7 +11,7 @@ WRONG_ARGUMENTS = frozenset({"spending_unasked", "remote_url_invalid", "remote_u
 REMOTE: Mapping[str, tuple[str, str]] = {
     "remote_offline": (
         "Blender may not use the network, so {host} cannot be asked.",
-        "Turn on Allow Online Access in Preferences > System > Network.",
+        "Turn on Allow Online Access in Preferences > System > Network, or start Blender with --online-mode.",
     ),
     "remote_locked": (
         "Blender was started without access to the network, so {host} cannot be asked.",
@@ -111,7 +111,7 @@ REMOTE: Mapping[str, tuple[str, str]] = {
     ),
     "remote_job_lost": (
         "{host} does not know the job {job} any more.",
-        "Look for the asset in the account's usage; if you changed the base URL or the key, change it back and Retry.",
+        "Look for the asset in the account's usage before you press Retry, which is billed again.",
     ),
     "remote_elsewhere": (
         "The job is at {server}, but {host} is to be asked now.",

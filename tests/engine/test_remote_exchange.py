@@ -200,6 +200,33 @@ def test_a_job_that_was_created_after_it_was_given_up_is_cancelled_there(serve: 
     assert [seen[:2] for seen in server.seen] == [("POST", "/v1/3d/generations"), ("DELETE", "/v1/jobs/j1")]
 
 
+def test_a_creation_that_was_given_up_before_it_was_sent_stays_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    connecting, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def exchange(_line: Line, _method: str, _url: str, body: Any, **_options: Any) -> Any:
+        connecting.set()
+        go.wait(10.0)
+        try:
+            body.read()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Line, "exchange", exchange)
+    told: list[str] = []
+
+    def check() -> None:
+        if connecting.is_set():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        client("http://127.0.0.1:9", check=check).create(
+            b"{}", lambda: told.append("to be sent"), lambda: told.append("not taken")
+        )
+    assert told == ["to be sent", "not taken"]
+    go.set()
+    assert ended.wait(10.0)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_a_creation_is_not_turned_into_something_else(serve: Callable[[Answer], Server], status: int) -> None:
     server = serve(reply(status, Location="/v2/create"))

@@ -201,3 +201,14 @@ def test_a_body_knows_whether_it_was_begun() -> None:
     assert sum(map(len, body)) == 200_000
     assert body.begun
     assert body.again().read() == b"x" * 200_000
+
+
+def test_a_body_that_was_abandoned_gives_nothing_out() -> None:
+    body = Body(b"xyz")
+    assert body.abandon()
+    with pytest.raises(OSError, match="given up"):
+        body.read()
+    begun = Body(b"xyz")
+    assert begun.read(1) == b"x"
+    assert not begun.abandon()
+    assert begun.read() == b"yz"

@@ -140,6 +140,18 @@ def test_a_job_that_nothing_knows_of_any_more_is_told(tmp_path: Path) -> None:
         assert outcome.left == []
 
 
+def test_a_job_that_cannot_be_looked_for_now_is_not_given_up(tmp_path: Path) -> None:
+    with ApiServer(job_s=12, scale=SCALE) as server:
+        generate(server, tmp_path, name="first")
+        job_id = forget(server)
+        server.script.add(Fault("usage", "status", 503, times=-1))
+        outcome = generate(server, tmp_path, name="second", remote_id=job_id)
+        assert outcome.state == "resumable"
+        server.script.clear()
+        delivered(generate(server, tmp_path, name="third", remote_id=job_id), server)
+        assert posts(server) == 1
+
+
 def test_an_answer_that_is_the_result_is_found_again_by_its_address(tmp_path: Path) -> None:
     """There is no job to ask after; what the ledger keeps is where the asset is."""
     with ApiServer("synchronous", job_s=6, scale=SCALE) as server:

@@ -128,7 +128,7 @@ def test_many_jobs_wait_until_they_are_probably_done() -> None:
     assert due(0.0, 0.0, 0, crowd, 1.0) == POLL_S
     assert due(0.0, 100.0, 2, crowd, 80.0) == 110.0
     assert due(0.0, 0.0, 0, crowd, None) == 240.0
-    assert due(0.0, 0.0, 0, Crowd(100, older=1), None) == POLL_S, "the oldest find out for the others"
+    assert due(0.0, 0.0, 0, Crowd(100, older=1), None) == 24.0, "the oldest find out for the others"
 
 
 @given(

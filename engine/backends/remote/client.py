@@ -10,6 +10,7 @@ from urllib.parse import quote
 import requests
 
 from ...errors import EspalierError
+from ...progress import Cancelled
 from .account import Account
 from .bucket import CREATE, POLL, Bucket
 from .exchange import BROKEN, Limits, Line, Reply, attend
@@ -59,11 +60,11 @@ class Client:
         """Return the address of a path of the API, which begins with /v1/."""
         return self.account.base + path
 
-    def create(self, data: bytes, before: Callable[[], None], refused_again: Callable[[], None]) -> Reply:
+    def create(self, data: bytes, before: Callable[[], None], untaken: Callable[[], None]) -> Reply:
         """Send a creation, once, and return the answer, whatever its status.
 
-        `before` is called each time just before it is sent, `refused_again` when the server has refused it and it is
-        to be sent again later. It is repeated only where not a byte of it was sent, or where the server has
+        `before` is called each time just before it is sent, `untaken` once it is certain that the server has not taken
+        it after all. It is repeated only where not a byte of it was sent, or where the server has
         answered that it comes too early. A server that has worked before is waited for.
 
         Raises Lost, Cancelled, or EspalierError where nothing was taken by the server.
@@ -86,15 +87,19 @@ class Client:
             grant = self._bucket.acquire(CREATE, self.check)
             body = Body(data)
             try:
-                before()
                 self._note(f"Sending the image to {self.account.host}")
+                before()
                 reply = self._send(body)
+            except Cancelled:
+                if body.abandon():
+                    untaken()
+                raise
             except BROKEN as error:
                 self._circuit.failed()
                 attempt += 1
-                if body.begun:
+                if not body.abandon():
                     raise Lost(why(error)) from error
-                refused_again()
+                untaken()
                 if (attempt >= _UNSENT_TRIES and not patient) or _is_firm(error):
                     raise unreachable(error, self.account) from error
                 delay = backoff(attempt)
@@ -104,7 +109,7 @@ class Client:
                 again = reply.status == 429 or (asked is not None and reply.status == 503 and not is_ambiguous(reply))
                 if not again or self.clock.now() - began > self.limits.patience_s:
                     return reply
-                refused_again()
+                untaken()
                 delay = backoff(attempt + 2) if asked is None else asked
                 self._pause(reply, delay)
                 attempt += 1

@@ -152,6 +152,9 @@ class RemoteJob:
                     continue
                 self._state = state
                 missing, unreadable = 0, 0.0
+                if state.status == "expired":
+                    self._state = self._lost()
+                    return
                 if state.phase == "failed":
                     self._fail(state)
                 if state.phase == "done":
@@ -243,6 +246,7 @@ class RemoteJob:
             self._bucket.learn(self._kind, max((before + self._polled) / 2.0 - self._born, 1.0))
 
     def _fail(self, state: JobState) -> None:
+        """Raise the failure for a job that the server has given up."""
         self._run.ended()
         raise job_failed(state, self._client.account)
 

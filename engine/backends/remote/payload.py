@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,15 @@ class Body:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._stream = io.BytesIO(data)
+        self._lock = threading.Lock()
+        self._abandoned = False
         self.begun = False
+
+    def abandon(self) -> bool:
+        """Give nothing out if nothing was given out yet, and tell whether that is so."""
+        with self._lock:
+            self._abandoned = not self.begun
+            return self._abandoned
 
     def __len__(self) -> int:
         return len(self._data)
@@ -52,8 +61,11 @@ class Body:
         return self
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        self.begun = True
+        """Return the next bytes. Raises OSError once they were abandoned."""
+        with self._lock:
+            if self._abandoned:
+                raise OSError("given up before anything was sent")
+            self.begun = True
         return self._stream.read(size)
 
 

@@ -66,11 +66,14 @@ def what_is_known(client: Client, ago_s: float, ours: Collection[str]) -> str:
 
 
 def find_output(client: Client, job_id: str) -> Link | None:
-    """Return where the asset of a job is by the usage list, which knows it for longer than the job lives."""
+    """Return where the asset of a job is by the usage list, which knows it for longer than the job lives.
+
+    Raises EspalierError where the server cannot be asked for now, or Cancelled.
+    """
+    reply = ask(client, USAGE_PATH)
     try:
-        reply = ask(client, USAGE_PATH)
         body = parse(reply.body) if 200 <= reply.status < 300 else None
-    except (EspalierError, ValueError):
+    except ValueError:
         return None
     for entry in _listed(body):
         if isinstance(entry, dict) and job_id in [entry.get(name) for name in _IDS]:
