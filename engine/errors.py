@@ -132,6 +132,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The mesh cannot be worked on: {reason}.",
         "Repair or export it again.",
     ),
+    "remesh_dense": (
+        FAILURE,
+        "At this resolution the surface fills more than {bricks} million bricks of voxels, too many to remesh.",
+        "Lower the resolution, or turn Remesh off.",
+    ),
     "unwrap_parts": (
         FAILURE,
         "The mesh has {parts} separate parts, more than fit on a texture of {size} x {size} pixels.",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ..errors import EspalierError
 from .closest import Surface
 from .cloud import Cloud
 from .nearest import Nearest, closest_points
@@ -30,6 +31,8 @@ FLOOD = 320
 """Cells along the longest side of the finest grid that is held densely, to flood it from outside."""
 HALF_DIAGONAL = 0.87
 """Half the diagonal of a unit cube, and a little for rounding."""
+MOST_BRICKS = 6_000_000
+"""Bricks of two voxels a side that a surface may fill: the work on them takes some 13 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ def narrow_band(surface: Surface, grid: Grid, distance: float, run: Run | None =
         if exterior is None:
             outside[tuple(cells.T)] = low > max(distance, width / 2)
         near = (low < distance + HALF_DIAGONAL * width) & (high > distance - HALF_DIAGONAL * width)
+        if np.count_nonzero(near) > MOST_BRICKS:
+            raise EspalierError("remesh_dense", bricks=f"{MOST_BRICKS / 1e6:.0f}")
         cells, centers = cells[near], centers[near]
         if level == 1:
             hits = (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import EspalierError
-from engine.mesh import cloud
+from engine.mesh import cloud, voxels
 from engine.mesh.closest import Surface
 from engine.mesh.dual_tables import tables
 from engine.mesh.remesh import remesh
@@ -271,3 +271,15 @@ def test_cancel_is_heard_everywhere() -> None:
 
         with pytest.raises(Cancelled):
             remesh(*source, 256, run=Run([], lambda progress: None, stop))
+
+
+def test_what_fills_space_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grid of crumbs, each closer to the next than the band is wide, would be dense voxels everywhere."""
+    monkeypatch.setattr(voxels, "MOST_BRICKS", 50_000)
+    corner = np.stack(np.meshgrid(*[np.arange(25)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3) / 25
+    crumb = np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0)]) / 80
+    positions = (corner + crumb).reshape(-1, 3)
+    with pytest.raises(EspalierError) as caught:
+        remesh(positions, np.arange(len(positions)).reshape(-1, 3), 100)
+    assert caught.value.code == "remesh_dense"
+    assert len(remesh(*sphere(0.5), 100)[1]) > 10_000
