@@ -149,8 +149,8 @@ class Client:
     def get(self, url: str, since: float | None = None, patience_s: float | None = None, job: str = "") -> Reply:
         """Return the answer to a GET of the API; failures on the way and of the server are tried again.
 
-        `since` is when the request became due, `job` who asks (see Bucket). Any status may be in the answer but those that
-        pass.
+        `since` is when the request became due, `job` who asks (see Bucket). Any status may be in the answer but
+        those that pass.
 
         Raises EspalierError when the patience is at an end, or Cancelled.
         """
