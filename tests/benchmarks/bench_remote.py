@@ -16,13 +16,16 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from engine.jobs.job import State
-from engine.request import GenerationRequest
-from tests.engine.queue_harness import drive
-from tests.engine.remote_queue import open_remote
-from tests.engine.remote_schedule import clairvoyant_s, least_s
 from tests.support import extension
-from tests.support.api_server import ApiServer
+
+extension.enable()  # Pillow comes with the extension
+
+from engine.jobs.job import State  # noqa: E402
+from engine.request import GenerationRequest  # noqa: E402
+from tests.engine.queue_harness import drive  # noqa: E402
+from tests.engine.remote_queue import open_remote  # noqa: E402
+from tests.engine.remote_schedule import clairvoyant_s, least_s  # noqa: E402
+from tests.support.api_server import ApiServer  # noqa: E402
 
 JOBS = 100
 RATE = 50

@@ -35,8 +35,11 @@ def user_folder(root: Path) -> Path:
 
 
 def open_remote(root: Path, server: ApiServer, shared: Path, create: str = "create_light", **options: Any) -> JobQueue:
-    """Return a queue in the user folder `root`, as a Blender has one, whose remote engine asks `server`."""
+    """Return a queue in the user folder `root`, as a Blender has one, whose remote engine asks `server`.
+
+    It has the patience for many jobs: see `ScaledClock`.
+    """
     user_folder(root)
     account = server.account(shared)
     options = {"account": lambda engine: account, **options}
-    return open_queue(root, launch_remote(server.clock.scale, create), **options)
+    return open_queue(root, launch_remote(server.clock.scale, create, ESPALIER_TEST_LEAST_S="0.04"), **options)

@@ -73,12 +73,13 @@ class Bucket:
         with self._lock:
             self._connection.close()
 
-    def acquire(self, rank: int, check: Callable[[], None], since: float | None = None) -> int:
+    def acquire(self, rank: int, check: Callable[[], None], since: float | None = None, job: str = "") -> int:
         """Wait for a place for one request and return it, to be given to `done`. `check` may raise, ending the wait.
 
         `since` is when the request became due, by default now; among those of one rank the earliest goes first.
+        `job` may stand in the line already (see `yields`).
         """
-        me = secrets.token_hex(8)
+        me = job or secrets.token_hex(8)
         begun = self._clock.now() if since is None else since
         try:
             while True:
@@ -127,9 +128,14 @@ class Bucket:
         return Crowd(jobs + creations, older, self.per_minute)
 
     def yields(self, job: str) -> bool:
-        """Note that `job` is due, and tell whether an older one of its kind has not noted that yet."""
+        """Put `job` into the line of polls, and tell whether an older one of its kind was never there."""
         with self._changing() as db:
             db.execute("UPDATE making SET due = 1 WHERE id = ? AND NOT due", (job,))
+            db.execute(
+                "INSERT INTO waiting SELECT id, ?, born, ? FROM making WHERE id = ?"
+                " ON CONFLICT (id) DO UPDATE SET seen = excluded.seen",
+                (POLL, self._clock.now(), job),
+            )
             row = db.execute(
                 "SELECT 1 FROM making, (SELECT kind, born, id FROM making WHERE id = ?) AS mine"
                 " WHERE NOT due AND making.kind = mine.kind"
@@ -142,6 +148,7 @@ class Bucket:
         """Count `job` no longer."""
         with self._changing() as db:
             db.execute("DELETE FROM making WHERE id = ?", (job,))
+            db.execute("DELETE FROM waiting WHERE id = ?", (job,))
 
     def learn(self, kind: str, seconds: float) -> None:
         """Remember how long a job of `kind` took."""

@@ -146,10 +146,11 @@ class Client:
             if created.job_id:
                 self.cancel(self.url(job_path(created.job_id)))
 
-    def get(self, url: str, since: float | None = None, patience_s: float | None = None) -> Reply:
+    def get(self, url: str, since: float | None = None, patience_s: float | None = None, job: str = "") -> Reply:
         """Return the answer to a GET of the API; failures on the way and of the server are tried again.
 
-        `since` is when the request became due (see Bucket). Any status may be in the answer but those that pass.
+        `since` is when the request became due, `job` who asks (see Bucket). Any status may be in the answer but
+        those that pass.
 
         Raises EspalierError when the patience is at an end, or Cancelled.
         """
@@ -160,7 +161,7 @@ class Client:
                 self._tell_of_circuit(left)
                 wait(self.clock, min(left, patience), self.check)
                 continue
-            grant = self._bucket.acquire(POLL, self.check, since)
+            grant = self._bucket.acquire(POLL, self.check, since, job)
             failure, delay = None, None
             try:
                 reply = attend(lambda _stop: self.line.exchange("GET", url), self.check, self.limits.answer_s)

@@ -132,7 +132,7 @@ class RemoteJob:
                 moment = self._wait_for_turn()
                 # A server that tells a path of its own may know the documented one all the same.
                 ticket = Ticket(self._ticket.job_id) if missing % 2 else self._ticket
-                reply = self._client.get(ticket.url(self._client.account.base), moment)
+                reply = self._client.get(ticket.url(self._client.account.base), moment, job=self._name)
                 before, self._polled = self._polled, clock.now()
                 self._polls += 1
                 if reply.status in (404, 410):

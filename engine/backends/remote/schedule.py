@@ -154,7 +154,7 @@ def due(born: float, polled: float, polls: int, crowd: Crowd, expected_s: float 
         late = 0.1 * (polled - born)
         return polled + max(POLL_S, min(late, crowd.share_s))
     if crowd.older < SCOUTS:
-        return polled + POLL_S
+        return polled + max(POLL_S, crowd.share_s / 5.0)
     return polled + 2.0 * crowd.share_s
 
 

@@ -21,10 +21,14 @@ from engine.backends.remote.backend import RemoteBackend
 
 
 class ScaledClock:
-    """Runs `scale` times as fast as the world."""
+    """Runs `scale` times as fast as the world.
 
-    def __init__(self, scale: float = 1.0) -> None:
-        self.scale = scale
+    Nobody sleeps for less than `least_s` seconds of the world: a hundred threads that look about every quarter of a
+    fast second would do nothing else.
+    """
+
+    def __init__(self, scale: float = 1.0, least_s: float = 0.0) -> None:
+        self.scale, self._least_s = scale, least_s
 
     def now(self) -> float:
         """Return seconds that only ever grow, from the same zero for all processes."""
@@ -32,7 +36,7 @@ class ScaledClock:
 
     def sleep(self, seconds: float) -> None:
         """Wait some of its own seconds."""
-        time.sleep(max(seconds, 0.0) / self.scale)
+        time.sleep(max(seconds / self.scale, self._least_s))
 
 
 POINTS = (
@@ -80,7 +84,8 @@ class Mortal(RemoteBackend):
 
 def create() -> Any:
     """Return the backend, with the real preparation of the import."""
-    return Mortal(clock=ScaledClock(float(os.environ.get("ESPALIER_TEST_SCALE", "1"))))
+    scale, least_s = (float(os.environ.get(f"ESPALIER_TEST_{name}", "0")) for name in ("SCALE", "LEAST_S"))
+    return Mortal(clock=ScaledClock(scale or 1.0, least_s))
 
 
 def create_light() -> Any:
