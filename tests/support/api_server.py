@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import socket
 import ssl
 import sys
@@ -222,7 +223,10 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=50, help="requests a minute")
     parser.add_argument("--balance", type=float, default=1000.0)
     parser.add_argument("--fault", action="append", default=[], type=parse)
+    parser.add_argument("--until-eof", action="store_true", help="end with the standard input")
     told = parser.parse_args()
+    if told.until_eof:
+        threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     with ApiServer(
         told.form, job_s=told.job_seconds, scale=told.scale, rate=told.rate, balance=told.balance, key=told.key,
         faults=told.fault, port=told.port,

@@ -17,7 +17,6 @@ import bpy
 import driver
 
 ROOT = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]
-STEP = 14
 FIELD = 28
 """From the upper edge of a field to the middle of the one below."""
 MODULE = "bl_ext.user_default.espalier"
@@ -30,10 +29,10 @@ class Server:
         here = Path(__import__("PIL").__file__).parents[1]
         self.url = self.key = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.api_server", *arguments],
+            [sys.executable, "-m", "tests.support.api_server", "--until-eof", *arguments],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(here)])},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # its end, with Blender's, is the server's
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
@@ -70,19 +69,6 @@ def shown(name):
     driver.area().tag_redraw()
     yield from driver.wait(1.5)
     yield from driver.screenshot(name)
-
-
-def find(operator):
-    """Return where the button of `operator` is in the sidebar: Ctrl C over it copies the command behind it."""
-    sidebar = driver.region("VIEW_3D", "UI")
-    x = sidebar.x + sidebar.width // 2 - 20
-    for y in range(sidebar.y + sidebar.height - 2 * STEP, sidebar.y, -STEP):
-        bpy.context.window_manager.clipboard = ""
-        yield from driver.move(x, y)
-        yield from driver.key("C", ctrl=True)
-        if bpy.context.window_manager.clipboard.startswith(f"bpy.ops.{operator}("):
-            return x, y
-    driver.check(False, f"the mouse finds {operator} in the sidebar")
 
 
 def info_log():
@@ -160,7 +146,7 @@ def scenario():
     yield from driver.until(lambda: module("operators.pricing").offer().told, "the server tells its prices")
     yield from shown("5-price")
     preferences.ask_above_usd = 0.1
-    x, y = yield from find("espalier.generate")
+    x, y = yield from driver.find("espalier.generate")
     yield from driver.click(x, y)
     yield from driver.wait(1)
     yield from driver.screenshot("6-asked")
@@ -194,7 +180,7 @@ def scenario():
     bpy.ops.espalier.check_usage("INVOKE_DEFAULT")
     yield from driver.until(lambda: not asked("usage").waiting, "the usage is looked up")
     yield from shown("11-checked")
-    yield from driver.click(*(yield from find("espalier.fetch")))
+    yield from driver.click(*(yield from driver.find("espalier.fetch")))
     yield from driver.until(lambda: len(made()) == 2, "what was paid for is fetched", 60)
     yield from shown("12-fetched")
     steps = {"name": "ss_sampling_steps", "range": [1, 20]}
@@ -206,7 +192,7 @@ def scenario():
     yield from driver.until(lambda: jobs()[0].state == "unknown", "another answer is lost", 60)
     yield from driver.wait(1)
     asked("usage").answer = {}
-    x, y = yield from find("espalier.check_usage")
+    x, y = yield from driver.find("espalier.check_usage")
     yield from driver.click(x + 90, y)
     yield from driver.wait(1)
     yield from driver.screenshot("14-retry-asked")
