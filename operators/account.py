@@ -6,22 +6,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bpy
 
 from ..engine.errors import EspalierError
-
-if TYPE_CHECKING:
-    from .preferences import EspalierPreferences
 
 ENGINE = "remote"
 PACKAGE = __package__.rpartition(".")[0]
 REQUESTS_PER_MINUTE = 50
 
 
-def preferences() -> EspalierPreferences:
-    """Return the extension's preferences as they are now."""
+def preferences() -> bpy.types.AddonPreferences:
+    """Return the extension's preferences (see `preferences.EspalierPreferences`) as they are now."""
     return bpy.context.preferences.addons[PACKAGE].preferences
 
 

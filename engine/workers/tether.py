@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 
+if sys.platform != "win32":
+    import resource
+
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.5
 
 
 def tie(parent: int) -> None:
-    """Arrange that this process ends with the process `parent`, and give way to Blender in the scheduler.
+    """Arrange that this process ends with the process `parent`, leaves no core, and gives way to Blender.
 
     The end of the standard input is the first sign of the parent's death (see `main`); this is for a child that cannot
     look at its input, because native code holds Python's lock. Linux tells the child by a signal; elsewhere on POSIX
@@ -26,6 +29,8 @@ def tie(parent: int) -> None:
         return
     with contextlib.suppress(OSError):
         os.nice(5)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the memory of a worker may hold a key
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         # A handler of machine code, as Python's own would wait for Python's lock: on SIGHUP, which is number 1, the

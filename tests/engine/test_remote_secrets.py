@@ -155,6 +155,8 @@ def test_a_worker_that_crashes_says_no_secret(tmp_path: Path, number: signal.Sig
         queue.submit(GenerationRequest.create(str(picture(tmp_path)), "remote"))
         drive(queue, lambda: bool(server.requests("GET", "/v1/jobs/")))
         (worker,) = processes(str(tmp_path / "user"))
+        limits = Path(f"/proc/{worker}/limits").read_text().splitlines()
+        assert next(line for line in limits if line.startswith("Max core file size")).split()[4:6] == ["0", "0"]
         os.kill(worker, number)
         drive(queue, lambda: worker not in processes(str(tmp_path / "user")))
         drive(queue, lambda: bool(processes(str(tmp_path / "user"))) or not queue.busy)
