@@ -135,7 +135,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         epilog=_EXIT_CODES,
         allow_abbrev=False,
     )
-    rebuild.add_argument("inputs", nargs="+", metavar="GLB", help="GLB files of one mesh and one material")
+    rebuild.add_argument("inputs", nargs="+", metavar="GLB", help="GLB files, of whatever origin")
     rebuild.add_argument("-o", "--output", required=True, metavar="PATH", help="a .glb file, or a folder")
     rebuild.add_argument(
         "--lods",
