@@ -21,6 +21,9 @@ from tests.support import extension
 
 FOLDER = Path(__file__).resolve().parent
 REPORT = extension.ROOT / "out" / "bench.json"
+WITHOUT_BLENDER = ("bench_bake", "bench_remesh", "bench_remote", "bench_unwrap")
+"""Those that measure the engine alone, in the environment where it is developed; all others run in Blender."""
+ENGINE = (sys.executable, str(extension.ROOT / "wheels" / "environments.py"), "exec", "engine-3.11")
 COLUMNS = ("value", "unit", "peer", "ratio", "bar", "ok")
 
 
@@ -37,7 +40,8 @@ def main(chosen: list[str]) -> int:
     for name in names:
         print(f"Measuring {name.removeprefix('bench_')}", file=sys.stderr, flush=True)
         start = time.monotonic()
-        command = [sys.executable, "-m", f"tests.benchmarks.{name}"]
+        python = ENGINE if name in WITHOUT_BLENDER else (sys.executable,)
+        command = [*python, "-m", f"tests.benchmarks.{name}"]
         run = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False, cwd=extension.ROOT
         )

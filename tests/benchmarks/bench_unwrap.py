@@ -2,7 +2,7 @@
 """How fast and how good unwrapping is, beside xatlas: `python -m tests.benchmarks.bench_unwrap` in the root.
 
 With `--peer-on-noise`, xatlas also counts its charts on the noisy meshes, which takes it many minutes; without, the
-counts stand in XATLAS_CHARTS, measured so. Needs xatlas, scikit-image and fast-simplification.
+counts stand in XATLAS_CHARTS, measured so. Needs xatlas.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import time
 from typing import Any
 
 import fast_simplification
+import igl
 import numpy as np
 import xatlas
-from skimage.measure import marching_cubes
 
 from engine.mesh.unwrap import unwrap
 from tests.support.atlas import Atlas, inspect
@@ -39,9 +39,16 @@ def simplified(positions: np.ndarray, faces: np.ndarray, count: int) -> Mesh:
 
 def noisy(name: str) -> Mesh:
     """Return 200,000 faces of a noisy marching-cubes surface of more than a million."""
-    noise, specks = NOISY[name]
-    points, triangles, _, _ = marching_cubes(noisy_field(400, noise, specks), 0.0)
-    return simplified(points.astype(np.float64) / 400 - 0.5, triangles[:, ::-1], 200_000)
+    side = 400
+    field = noisy_field(side, *NOISY[name]).astype(np.float64)
+    places = np.empty((side, side, side, 3))
+    for axis in range(3):
+        places[..., axis] = (np.arange(side) / side - 0.5).reshape([-1 if k == axis else 1 for k in range(3)])
+    points, triangles, _ = igl.marching_cubes(field.ravel(), places.reshape(-1, 3), side, side, side, 0.0)
+    del places
+    corners = points[triangles]
+    outward = np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) > 0
+    return simplified(points, triangles if outward else triangles[:, ::-1], 200_000)
 
 
 def measured(mesh: Mesh) -> tuple[float, float, Atlas]:
