@@ -21,7 +21,7 @@ from tests.support import extension
 
 FOLDER = Path(__file__).resolve().parent
 REPORT = extension.ROOT / "out" / "bench.json"
-WITHOUT_BLENDER = ("bench_bake", "bench_remesh", "bench_remote", "bench_unwrap")
+WITHOUT_BLENDER = ("bench_bake", "bench_remesh", "bench_unwrap")
 """Those that measure the engine alone, in the environment where it is developed; all others run in Blender."""
 ENGINE = (sys.executable, str(extension.ROOT / "wheels" / "environments.py"), "exec", "engine-3.11")
 COLUMNS = ("value", "unit", "peer", "ratio", "bar", "ok")
