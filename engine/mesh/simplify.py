@@ -73,11 +73,15 @@ def simplify(
         raise EspalierError("mesh_empty")
     order, faces, _ = order_in_space(points, faces)  # the libraries are twice as fast on it
     points, faces = points[order], faces.astype(np.int32)
+    if run is not None:
+        run.check()
     middle, size = points.mean(axis=0), float((points.max(axis=0) - points.min(axis=0)).max()) or 1.0
     points = (points - middle) / size
     piece = face_pieces(faces, half_edges(faces))
     tiny = np.bincount(piece)[piece] <= LEAST
     kept = _repair(points, faces[tiny])
+    if run is not None:
+        run.check()
     points, faces = _of_large_pieces(
         points, faces[~tiny], max(target - len(kept[1]), target // 2, LEAST), len(np.unique(piece[~tiny])), run
     )
