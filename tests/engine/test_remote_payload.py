@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.backends.remote.payload import JPEG_QUALITY, Body, Payload, build, write_thumbnail
+from engine.backends.remote import payload
+from engine.backends.remote.payload import JPEG_QUALITY, Body, Payload, build, data_uri, write_thumbnail
 from engine.errors import EspalierError
 from engine.parameters import PARAMETERS, PIPELINE_OF_RESOLUTION, PRICE_USD, SETTINGS
 from engine.progress import Cancelled
@@ -212,3 +213,26 @@ def test_a_body_that_was_abandoned_gives_nothing_out() -> None:
     assert begun.read(1) == b"x"
     assert not begun.abandon()
     assert begun.read() == b"yz"
+
+
+def test_an_image_is_prepared_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def counted(image: Image.Image) -> str:
+        made.append(image)
+        return data_uri(image)
+
+    monkeypatch.setattr(payload, "data_uri", counted)
+    path, pictures = tmp_path / "picture.png", payload.Pictures()
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(path)
+    requests = [GenerationRequest.create(str(path), "remote", {"seed": seed}) for seed in range(5)]
+    bodies = [build(request, 1024, pictures=pictures).body for request in requests]
+    assert len(made) == 1
+    assert len(set(bodies)) == 5
+    assert build(requests[0], 16, pictures=pictures).body != bodies[0]
+    Image.new("RGB", (41, 30), (10, 200, 10)).save(path)
+    assert build(requests[0], 1024, pictures=pictures).body == build(requests[0], 1024).body != bodies[0]
+    assert len(made) == 4
+    for number in range(2 * payload.MOST_KEPT):
+        build(requests[0], 100 + number, pictures=pictures)
+    assert len(pictures._kept) == payload.MOST_KEPT

@@ -23,7 +23,7 @@ from .client import Client, Lost, is_ambiguous, told
 from .exchange import Limits, Reply
 from .faults import quoted, refused
 from .job import RemoteJob
-from .payload import THUMBNAIL_SIDE, Payload, build, write_thumbnail
+from .payload import THUMBNAIL_SIDE, Payload, Pictures, build, write_thumbnail
 from .reading import parse, read_created
 from .schedule import Circuit, Clock, SystemClock
 from .ticket import Ticket
@@ -48,7 +48,8 @@ class RemoteBackend:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._limits = Limits() if limits is None else limits
         self._lock = threading.Lock()
-        self._pictures = threading.Semaphore(_PICTURES_AT_ONCE)
+        self._turns = threading.Semaphore(_PICTURES_AT_ONCE)
+        self._pictures = Pictures()
         self._buckets: dict[tuple[Path | None, int], Bucket] = {}
         self._circuits: dict[str, Circuit] = {}
         self._ours: set[str] = set()
@@ -129,12 +130,12 @@ class RemoteBackend:
 
     def _payload(self, request: GenerationRequest, account: Account, run: JobRun) -> Payload:
         # A decoded image may take half a gigabyte, and many jobs may begin at once.
-        while not self._pictures.acquire(timeout=0.1):
+        while not self._turns.acquire(timeout=0.1):
             run.check()
         try:
-            return build(request, account.max_side, run.check)
+            return build(request, account.max_side, run.check, self._pictures)
         finally:
-            self._pictures.release()
+            self._turns.release()
 
     def _submit(self, job: RemoteJob, client: Client, payload: Payload, run: JobRun) -> None:
         """Hand over the request, and have the ledger know of it before and after. Raises EspalierError, Cancelled."""

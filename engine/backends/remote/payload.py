@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .faults import MODEL
 
 JPEG_QUALITY = 95
 THUMBNAIL_SIDE = 256
+MOST_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,56 @@ class Body:
         return self._stream.read(size)
 
 
-def build(request: GenerationRequest, max_side: int, check: Callable[[], None] = lambda: None) -> Payload:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as it is sent, and a small one of it."""
+
+    uri: str
+    thumbnail: Image.Image
+
+
+class Pictures:
+    """The last few images that were prepared: many seeds of one image are asked for at once. For many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[object, ...], Picture] = {}
+
+    def of(self, path: str, longest: int | None, check: Callable[[], None]) -> Picture:
+        """Return the image file `path`, its longest side at most `longest` pixels, prepared.
+
+        Raises EspalierError as `read_image`, and whatever `check` raises.
+        """
+        key = (path, longest, *_state(path))
+        with self._lock:
+            known = self._kept.get(key)
+        if known is not None:
+            return known
+        image = read_image(path, longest=longest)
+        check()
+        made = Picture(data_uri(image), reduce_to(image, THUMBNAIL_SIDE))
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return made
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Return what changes when a file does; it is the reading that tells of one that is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def build(
+    request: GenerationRequest,
+    max_side: int,
+    check: Callable[[], None] = lambda: None,
+    pictures: Pictures | None = None,
+) -> Payload:
     """Return what to send for `request`. The image is scaled down to `max_side` where the server prepares it anyway.
 
     Raises EspalierError as `read_image`, and whatever `check` raises.
@@ -77,10 +128,9 @@ def build(request: GenerationRequest, max_side: int, check: Callable[[], None] =
     thumbnail = None
     source = request.image
     if not is_url(source):
-        image = read_image(source, longest=max_side if request.parameters["preprocess_image"] else None)
-        check()
-        source = data_uri(image)
-        thumbnail = reduce_to(image, THUMBNAIL_SIDE)
+        longest = max_side if request.parameters["preprocess_image"] else None
+        picture = (pictures or Pictures()).of(source, longest, check)
+        source, thumbnail = picture.uri, picture.thumbnail
         check()
     body = json.dumps({"model": MODEL, "image": source, **request.parameters}, ensure_ascii=True, allow_nan=False)
     data = body.encode("ascii")
