@@ -179,12 +179,13 @@ def _range(entry: Mapping[str, Any]) -> tuple[float | None, float | None]:
     lowest, highest = [entry.get(key) for key in _LOWEST], [entry.get(key) for key in _HIGHEST]
     if isinstance(given, list) and len(given) == 2:
         lowest, highest = [given[0], *lowest], [given[1], *highest]
-    low = [number for value in lowest if (number := _number(value)) is not None]
-    high = [number for value in highest if (number := _number(value)) is not None]
+    low = [number for value in lowest if (number := to_number(value)) is not None]
+    high = [number for value in highest if (number := to_number(value)) is not None]
     return max(low, default=None), min(high, default=None)
 
 
-def _number(value: object) -> float | None:
+def to_number(value: object) -> float | None:
+    """Return a finite number from a number or its text, or None."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -222,7 +223,7 @@ def _price(row: Mapping[str, Any]) -> float | None:
         if isinstance(value, str):
             match = re.fullmatch(_PRICE_TEXT, value.strip(), re.IGNORECASE)
             value = match[1] if match else None
-        number = _number(value)
+        number = to_number(value)
         if number is not None and 0.0 <= number <= _HIGHEST_PRICE_USD:
             return number
     return None

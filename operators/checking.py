@@ -88,10 +88,7 @@ class ESPALIER_OT_check_usage(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Wait for the answer to the last question."""
-        if session.session.inquiries.of(USAGE).waiting:
-            cls.poll_message_set("The server has been asked and has not answered yet")
-            return False
-        return True
+        return session.may_ask(cls, USAGE)
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Ask and return at once; the panel shows the answer."""

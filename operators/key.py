@@ -36,10 +36,7 @@ class ESPALIER_OT_test_key(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Wait for the answer to the last test."""
-        if session.session.inquiries.of(ACCOUNT).waiting:
-            cls.poll_message_set("The server has been asked and has not answered yet")
-            return False
-        return True
+        return session.may_ask(cls, ACCOUNT)
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Ask and return at once, the preferences show the answer; in background mode wait for it."""

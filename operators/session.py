@@ -123,6 +123,14 @@ def ask(question: str) -> Inquiry:
     return inquiry
 
 
+def may_ask(operator: type[bpy.types.Operator], question: str) -> bool:
+    """Tell whether `question` may be asked anew; if not, `operator` shows why. For `poll`."""
+    if session.inquiries.of(question).waiting:
+        operator.poll_message_set("The server has been asked and has not answered yet")
+        return False
+    return True
+
+
 def wait_for_answer(inquiry: Inquiry, limit_s: float) -> None:
     """Advance until `inquiry` is answered, or `limit_s` seconds have passed."""
     end = time.monotonic() + limit_s

@@ -27,6 +27,25 @@ IMPATIENT = Limits(connect_s=2.0, read_s=1.0, answer_s=2.0, create_s=2.0, cancel
 """For a server on this machine: a second is long."""
 
 
+class Hand:
+    """A clock that only moves when somebody waits on it or moves it."""
+
+    def __init__(self, start: float = 1000.0) -> None:
+        self.time = start
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+def nothing() -> None:
+    """Let everything go on."""
+
+
 class RecordedRun(JobRun):
     """A run that remembers what the backend had written down, in order, and what it told of its progress."""
 

@@ -142,24 +142,29 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int
     return found
 
 
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Return a GLB of whose JSON one to three members have become something wild, or have vanished."""
+    document, binary = unpack_glb(data)
+    for _ in range(chance.randint(1, 3)):
+        *parents, last = chance.choice(places(document))
+        owner: Any = document
+        for key in parents:
+            owner = owner[key]
+        if chance.random() < 0.15:
+            del owner[last]
+        else:
+            near = owner[last] + chance.choice([-1, 1, 4]) if type(owner[last]) is int else chance.choice(WILD)
+            owner[last] = chance.choice([near, chance.choice(WILD)])
+    return pack_glb(json.dumps(document).encode(), binary)
+
+
 def test_mutated_documents(tmp_path: Path, originals: list[bytes]) -> None:
     """One to three members of a real file's JSON become something wild, or vanish."""
     path = tmp_path / "a.glb"
     accepted = 0
     for seed in range(MUTATIONS):
         chance = random.Random(seed)
-        document, binary = unpack_glb(originals[seed % len(originals)])
-        for _ in range(chance.randint(1, 3)):
-            *parents, last = chance.choice(places(document))
-            owner: Any = document
-            for key in parents:
-                owner = owner[key]
-            if chance.random() < 0.15:
-                del owner[last]
-            else:
-                near = owner[last] + chance.choice([-1, 1, 4]) if type(owner[last]) is int else chance.choice(WILD)
-                owner[last] = chance.choice([near, chance.choice(WILD)])
-        path.write_bytes(pack_glb(json.dumps(document).encode(), binary))
+        path.write_bytes(mutated(originals[seed % len(originals)], chance))
         accepted += examine(path)
     assert 0 < accepted < MUTATIONS, "mutations that all fail, or none, test nothing"
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from engine.errors import EspalierError
 from engine.mesh.glb_parts import read_parts
 from engine.mesh.parts import assemble
-from tests.engine.test_glb_fuzz import EXPORTED, FUZZ, VALUES, WILD, places
+from tests.engine.test_glb_fuzz import EXPORTED, FUZZ, VALUES, mutated, places
 from tests.support.gltf import FAN, STRIP, Glb
 from tests.support.meshes import bumpy_sphere, pack_glb, unpack_glb
 
@@ -133,18 +133,7 @@ def test_mutated_documents(tmp_path: Path, originals: list[bytes]) -> None:
     accepted = 0
     for seed in range(MUTATIONS):
         chance = random.Random(seed)
-        document, binary = unpack_glb(originals[0 if seed % 3 else seed % len(originals)])
-        for _ in range(chance.randint(1, 3)):
-            *parents, last = chance.choice(places(document))
-            owner: Any = document
-            for key in parents:
-                owner = owner[key]
-            if chance.random() < 0.15:
-                del owner[last]
-            else:
-                near = owner[last] + chance.choice([-1, 1, 4]) if type(owner[last]) is int else chance.choice(WILD)
-                owner[last] = chance.choice([near, chance.choice(WILD)])
-        path.write_bytes(pack_glb(json.dumps(document).encode(), binary))
+        path.write_bytes(mutated(originals[0 if seed % 3 else seed % len(originals)], chance))
         accepted += examine(path)
     assert 0 < accepted < MUTATIONS, "mutations that all fail, or none, test nothing"
 

@@ -24,25 +24,7 @@ from engine.backends.remote.schedule import (
     wait,
 )
 from engine.progress import Cancelled
-
-
-class Hand:
-    """A clock that only moves when somebody waits on it or moves it."""
-
-    def __init__(self, start: float = 1000.0) -> None:
-        self.time = start
-        self.slept: list[float] = []
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.time += seconds
-
-
-def nothing() -> None:
-    """Let everything go on."""
+from tests.engine.remote_harness import Hand, nothing
 
 
 def test_the_systems_clock_only_grows() -> None:

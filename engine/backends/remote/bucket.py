@@ -105,6 +105,8 @@ class Bucket:
         self.per_minute = per_minute
         self._path, self._clock = path, clock
         self._lock = threading.Lock()
+        self.shared = path is not None
+        """Whether other processes are counted too."""
         self._connection = self._open()
         self._samples: dict[str, list[float]] = {}
         self._read_at: dict[str, float] = {}
@@ -262,7 +264,7 @@ class Bucket:
         _log.warning("The budget of requests in %s is shared no longer: %s", self._path, error)
         with suppress(sqlite3.Error):
             self._connection.close()
-        self._connection = _connect(":memory:")
+        self._connection, self.shared = _connect(":memory:"), False
         now = self._clock.now()
         places = [(now, now + WINDOW_S)] * self.per_minute
         self._connection.executemany("INSERT INTO grants (taken, until) VALUES (?, ?)", places)
@@ -287,6 +289,7 @@ class Bucket:
             except OSError as error:
                 _log.warning("The budget of requests in %s cannot be shared: %s", self._path, error)
                 break
+        self.shared = False
         return _connect(":memory:")
 
     def _remove(self) -> bool:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from ...offer import to_number
 
 Phase = Literal["pending", "done", "failed"]
 
@@ -233,17 +234,6 @@ def _progress(value: Any) -> float | None:
     if number is None or number < 0.0:
         return None
     return min(number if number <= 1.0 else number / 100.0, 1.0)
-
-
-def to_number(value: Any) -> float | None:
-    """Return a finite number from a number or its text, or None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def read_cost(owner: Any) -> float | None:

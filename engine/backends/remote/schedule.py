@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
-from .reading import to_number
+from ...offer import to_number
 
 POLL_S = 5.0
 """Seconds between two polls of a job where the budget allows it."""

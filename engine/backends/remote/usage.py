@@ -9,11 +9,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ...errors import EspalierError
+from ...offer import to_number
 from .account import Account
 from .client import Client, told
 from .exchange import Reply
 from .faults import refused
-from .reading import Link, find_link, parse, read_cost, read_time, to_number
+from .reading import Link, find_link, parse, read_cost, read_time
 
 USAGE_PATH = "/v1/account/usage"
 _PATIENCE_S = 10.0
