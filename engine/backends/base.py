@@ -30,7 +30,13 @@ class JobRun(Run):
     def submitting(self, digest: str) -> None:
         """Have it written down that a request of this `digest` is about to be sent; return once it is on the disk.
 
-        Raises Cancelled. From here on the outcome is open until `accepted` or `ended`.
+        Raises Cancelled. From here on the outcome is open until `accepted`, `withdrawn` or `ended`.
+        """
+
+    def withdrawn(self) -> None:
+        """Have it written down that the server has not taken the request, which may be sent again; return once it is.
+
+        Raises Cancelled.
         """
 
     def accepted(self, remote_id: str) -> None:

@@ -62,6 +62,10 @@ class Handover(JobRun):
             raise
         self.sent, self.over = True, False
 
+    def withdrawn(self) -> None:
+        self.ended()
+        self._tell(Submitting(self._job, "", self.server))
+
     def accepted(self, remote_id: str) -> None:
         self.remote_id, self.sent = remote_id, False
         with contextlib.suppress(EspalierError), replacing(self._folder / REMOTE_ID) as partial:

@@ -104,7 +104,10 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Submitting:
-    """From the child: a request of `digest` is to be sent to `server`; it waits until that is written down."""
+    """From the child: a request of `digest` is to be sent to `server`; it waits until that is written down.
+
+    Without a digest, what it told so before was not taken by the server.
+    """
 
     job: str
     digest: str

@@ -111,6 +111,25 @@ def test_a_worker_is_killed_while_the_server_answers(tmp_path: Path, server: Api
         queue.close()
 
 
+def test_a_worker_is_killed_while_it_waits_to_be_let_in(tmp_path: Path, server: ApiServer) -> None:
+    """The server has refused the request for now, and the ledger knows it: it is sent again, unasked."""
+    server.script.add(Fault("create", "status", 429))
+
+    def act(queue: Any) -> None:
+        (job,) = queue.jobs()
+        drive(queue, lambda: posts(server) == 1 and not queue.job(job.id).digest)
+        (worker,) = processes(str(tmp_path / "root"))
+        os.kill(worker, signal.SIGKILL)
+
+    job, queue = run_here(tmp_path, server, {}, act)
+    try:
+        whole(tmp_path / "root", job, server)
+        assert server.billed == 1
+        assert posts(server) == 2
+    finally:
+        queue.close()
+
+
 def request_of(server: ApiServer, place: str) -> list[Any]:
     return {
         "create": server.requests("POST", "/v1/3d/generations"),

@@ -147,7 +147,7 @@ class RemoteBackend:
             job.submitting(payload.digest)
 
         try:
-            reply = client.create(payload.body, before, run.ended)
+            reply = client.create(payload.body, before, run.ended, run.withdrawn)
         except Lost as error:
             raise job.unknown(str(error)) from error
         except EspalierError:

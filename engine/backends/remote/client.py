@@ -60,12 +60,18 @@ class Client:
         """Return the address of a path of the API, which begins with /v1/."""
         return self.account.base + path
 
-    def create(self, data: bytes, before: Callable[[], None], untaken: Callable[[], None]) -> Reply:
+    def create(
+        self,
+        data: bytes,
+        before: Callable[[], None],
+        untaken: Callable[[], None],
+        withdrawn: Callable[[], None] = lambda: None,
+    ) -> Reply:
         """Send a creation, once, and return the answer, whatever its status.
 
         `before` is called each time just before it is sent, `untaken` once it is certain that the server has not taken
-        it after all. It is repeated only where not a byte of it was sent, or where the server has
-        answered that it comes too early. A server that has worked before is waited for.
+        it after all, and then `withdrawn` if it is to be repeated. It is repeated only where not a byte of it was sent,
+        or where the server has answered that it comes too early. A server that has worked before is waited for.
 
         Raises Lost, Cancelled, or EspalierError where nothing was taken by the server.
         """
@@ -115,6 +121,7 @@ class Client:
                 attempt += 1
             finally:
                 self._bucket.done(grant)
+            withdrawn()
             self._note(f"{self.account.host} takes no requests for now; trying again in {delay:.0f} s")
             wait(self.clock, delay, self.check)
 
