@@ -91,6 +91,15 @@ class Backend(Protocol):
 class Answering(Protocol):
     """What a backend is besides, if it answers questions; each is asked in a thread of its own, beside the jobs."""
 
-    def ask(self, question: str, account: Mapping[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
-        """Return the answer as plain JSON data. Raises EspalierError, or Cancelled once `cancelled` says so."""
+    def ask(
+        self,
+        question: str,
+        account: Mapping[str, Any],
+        cancelled: Callable[[], bool],
+        about: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Return the answer as plain JSON data. Raises EspalierError, or Cancelled once `cancelled` says so.
+
+        "cancel" is `about` a job's `remote_id` at a `server`, which no worker has: it is to be stopped there.
+        """
         ...

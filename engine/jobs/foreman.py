@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import EspalierError
@@ -82,11 +83,11 @@ class Foreman:
         """Tell whether the work of `job` may be repeated unasked."""
         return job.request.engine in self._free
 
-    def ask(self, engine: str, question: str) -> str:
+    def ask(self, engine: str, question: str, about: Mapping[str, Any] = MappingProxyType({})) -> str:
         """Ask `engine` something outside a job; the answer is in `answers` later, under the name that is returned."""
         name = secrets.token_hex(8)
         try:
-            self._pool.anyone(engine).ask(name, question, self._account(engine))
+            self._pool.anyone(engine).ask(name, question, self._account(engine), about)
         except EspalierError as error:
             self.answers[name] = error
         except MessageError as error:
@@ -94,12 +95,14 @@ class Foreman:
         return name
 
     def cancel(self, entry: Entry) -> None:
-        """Give up a job that is active; at once, if no worker has it."""
+        """Give up a job that is active; at once, if no worker has it. Its server is asked to stop it all the same."""
         job = entry.job
         if job.id in self.waiting:
             self.waiting.remove(job.id)
             error = after_cancel(job).error
             self._book.move(entry, State.CANCELLED, shown=True, finished=time.time(), error=error)
+            if job.remote_id:
+                self.ask(job.request.engine, "cancel", {"server": job.server, "remote_id": job.remote_id})
             return
         self._book.note(entry, cancelling=True)
         worker = self._pool.of(job.id)

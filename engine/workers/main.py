@@ -157,7 +157,8 @@ class Child:
         try:
             if not hasattr(backend, "ask"):
                 raise EspalierError("question_unanswered", engine=backend.name, question=order.question)
-            answer = cast("Answering", backend).ask(order.question, order.account, lambda: self._ending)
+            answering = cast("Answering", backend)
+            answer = answering.ask(order.question, order.account, lambda: self._ending, order.about)
             self._channel.send(Answer(order.id, answer))
         except Cancelled:
             error = EspalierError("question_unanswered", engine=backend.name, question=order.question)

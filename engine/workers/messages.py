@@ -57,11 +57,12 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """To the child: answer `question`, which belongs to no job."""
+    """To the child: answer `question`, which belongs to no job it has; `about` tells more."""
 
     id: str
     question: str
     account: dict[str, Any] = field(default_factory=dict, repr=False)
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import EspalierError
@@ -168,9 +169,11 @@ class Worker:
         """Let it go on with `job`: what it said of it is on the disk."""
         self._link.send(encode(Written(job)))
 
-    def ask(self, name: str, question: str, account: Mapping[str, Any]) -> None:
+    def ask(
+        self, name: str, question: str, account: Mapping[str, Any], about: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Ask it `question`; the answer, or its end, names the question by `name`."""
-        line = encode(Ask(name, question, dict(account)))
+        line = encode(Ask(name, question, dict(account), dict(about)))
         self._asked.add(name)
         self._link.send(line)
 

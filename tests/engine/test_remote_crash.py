@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from engine.jobs.job import Job, State
+from engine.jobs.queue import JobQueue
 from engine.request import GenerationRequest
 from tests.engine.backends_for_tests.remote_scaled import POINTS
 from tests.engine.queue_harness import ROOT, drive, gone, library, open_queue, processes
@@ -38,8 +39,8 @@ OPEN = ("after submitting", "before accepted")
 
 
 @pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with ApiServer(job_s=20.0, scale=SCALE) as server:
+def server(request: pytest.FixtureRequest) -> Iterator[ApiServer]:
+    with ApiServer(job_s=getattr(request, "param", 20.0), scale=SCALE) as server:
         yield server
         assert not server.leaks()
 
@@ -113,7 +114,7 @@ def test_a_worker_is_killed_while_the_server_answers(tmp_path: Path, server: Api
 
 def test_a_worker_is_killed_while_it_waits_to_be_let_in(tmp_path: Path, server: ApiServer) -> None:
     """The server has refused the request for now, and the ledger knows it: it is sent again, unasked."""
-    server.script.add(Fault("create", "status", 429))
+    server.script.add(Fault("create", "status", 429, retry_after="500"))
 
     def act(queue: Any) -> None:
         (job,) = queue.jobs()
@@ -171,11 +172,42 @@ def blender(folder: Path, server: ApiServer, count: int = 1, **options: Any) -> 
 
 
 def end_of(process: subprocess.Popen[str]) -> str:
-    """Wait for a Blender's end; return its last word, "" if it was killed before it said one."""
+    """Wait for a Blender's end; return its last word that was not read yet, "" if there is none or it was killed."""
     out, _ = process.communicate(timeout=90)
     assert process.returncode in (0, -signal.SIGKILL), (process.returncode, out)
     words = out.split()
-    return "" if process.returncode else words[-1]
+    return words[-1] if words and not process.returncode else ""
+
+
+@pytest.mark.parametrize("server", [1e6], indirect=True)
+def test_what_waits_after_a_restart_is_cancelled_at_the_server_too(tmp_path: Path, server: ApiServer) -> None:
+    """No worker has it yet, and it would be made for nobody."""
+    account, root = server.account(tmp_path / "shared"), user_folder(tmp_path / "root")
+    launch = launch_remote(server.clock.scale)
+
+    def opened(slots: int) -> JobQueue:
+        return open_queue(root, launch, account=lambda engine: account, slots={"remote": slots})
+
+    first = opened(2)
+    image = str(picture(tmp_path))
+    jobs = [first.submit(GenerationRequest.create(image, "remote", {"seed": seed})) for seed in range(2)]
+    drive(first, lambda: all(first.job(job).remote_id for job in jobs))
+    first.close()
+    again = opened(1)
+    try:
+        again.resume()
+        drive(again, lambda: any(again.job(job).stage == "make" for job in jobs))
+        waiting = next(job for job in jobs if again.job(job).stage != "make")
+        again.cancel(waiting)
+        assert again.job(waiting).state is State.CANCELLED
+        there = server.book.jobs[again.job(waiting).remote_id]
+        drive(again, lambda: there.cancelled)
+        other = next(job for job in jobs if job != waiting)
+        assert not server.book.jobs[again.job(other).remote_id].cancelled
+        again.cancel(other)
+        drive(again)
+    finally:
+        again.close()
 
 
 def ledger(folder: Path) -> list[tuple[str, str, str]]:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import EspalierError
@@ -15,21 +17,33 @@ from ...offer import read_offer
 from .account import Account
 from .client import Client, told
 from .faults import MODEL, refused
+from .ticket import Ticket
 from .usage import USAGE_PATH, as_object, ask, read_balance, usage
 
 MODEL_PATH = f"/v1/models/{MODEL}"
 CACHED_S = 86_400.0
 
 
-def answer(question: str, client: Client) -> dict[str, Any]:
-    """Return the answer to "account", "model" or "usage". Raises EspalierError, or what the client's check raises."""
+def answer(question: str, client: Client, about: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Return the answer to a question (see `RemoteBackend.ask`).
+
+    Raises EspalierError, or what the client's check raises.
+    """
     if question == "account":
         return _account(client)
     if question == "model":
         return _model(client)
     if question == "usage":
         return usage(client)
+    if question == "cancel":
+        return {"stopped": _cancel(client, str(about.get("server", "")), Ticket.parse(str(about.get("remote_id", ""))))}
     raise ValueError(f"there is no question {question!r}")
+
+
+def _cancel(client: Client, server: str, ticket: Ticket) -> bool:
+    """Ask the server to stop a job that it has; tell whether it says that it did."""
+    base = client.account.base
+    return bool(ticket.job_id) and server in ("", base) and client.cancel(ticket.url(base))
 
 
 def _account(client: Client) -> dict[str, Any]:

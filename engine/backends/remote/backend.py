@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
@@ -91,8 +92,14 @@ class RemoteBackend:
         finally:
             client.close()
 
-    def ask(self, question: str, account: Mapping[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
-        """Return the answer to "account", "model" or "usage" as plain JSON data.
+    def ask(
+        self,
+        question: str,
+        account: Mapping[str, Any],
+        cancelled: Callable[[], bool],
+        about: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Return the answer to "account", "model", "usage" or "cancel" as plain JSON data.
 
         Raises EspalierError, or Cancelled once `cancelled` says so.
         """
@@ -107,7 +114,7 @@ class RemoteBackend:
         # A question is not to wait for a server that fails the jobs, nor to count as one of its failures.
         client = Client(known, bucket, Circuit(self._clock), self._clock, self._limits, check)
         try:
-            return answers.answer(question, client)
+            return answers.answer(question, client, about)
         finally:
             client.close()
 

@@ -170,7 +170,13 @@ class Scripted:
         run.submitting("digest")
         raise RuntimeError("a bug of the engine")
 
-    def ask(self, question: str, account: Mapping[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+    def ask(
+        self,
+        question: str,
+        account: Mapping[str, Any],
+        cancelled: Callable[[], bool],
+        about: Mapping[str, Any],
+    ) -> dict[str, Any]:
         """Answer that one was asked, fail, or die."""
         if question == "fail":
             raise EspalierError("background_busy", path="photo.png")
