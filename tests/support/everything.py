@@ -30,13 +30,13 @@ def main() -> int:
     """Run all parts, one after another: some measure time, and would share the machine badly."""
     parser = argparse.ArgumentParser(description="Run the tests in every environment of this machine.")
     parser.add_argument("--summary", type=Path, help="also write the closing lines to this file")
-    parser.add_argument("--without", nargs="*", default=[], metavar="PART", help="parts that have been run already")
+    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help="run these parts; by default, all")
     options, arguments = parser.parse_known_args()
     listing = subprocess.run([*ENVIRONMENTS, "list"], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     here = listing.stdout.split()
     failed, lines = False, []
     for name, (what, folder, version) in PARTS.items():
-        if name in options.without:
+        if options.only and name not in options.only:
             continue
         if name not in here:
             lines.append(f"SKIPPED {what}: CPython {version} with its venv module is not on this machine")
