@@ -83,7 +83,7 @@ def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UI
     right.alert = not at_work and word == "Broken"
     right.label(text=ACTS[state.act] if at_work else word)
     column = box.column(align=True)
-    write(column, f"{kind.help}.")
+    write(column, f"{kind.purpose}.")
     if at_work:
         _draw_task(box, state.task)
         return

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import bpy
 
+from ..engine.environments.profiles import CPU, CUDA, PROFILES, WEIGHTS
 from ..engine.errors import EspalierError
 from ..engine.files import unwritable
 from . import account, session
@@ -35,6 +36,7 @@ FOLDER = "environments"
 LOOK_AFTER_S = 1.0
 STEP_S = 0.1
 SLEEP_S = 0.02
+STOPPED = "It was stopped; what is downloaded is kept, and the next time goes on from there."
 WORKING = ("install", "repair")
 """What needs space, time and perhaps the network."""
 
@@ -44,14 +46,14 @@ class Kind(NamedTuple):
 
     profile: str
     label: str
-    help: str
+    purpose: str
     engines: tuple[str, ...]
 
 
+ENGINES = {CPU: ("draft",), CUDA: ("trellis2",)}
 KINDS = (
-    Kind("cpu", "Background Removal", "Cuts the subject out of any photograph, on the processor", ("draft",)),
-    Kind("cuda", "TRELLIS.2", "Generates on your own GPU", ("trellis2",)),
-    Kind("weights", "Weights", "What the models have learned; the engines above need it", ("draft", "trellis2")),
+    *(Kind(each.name, each.label, each.purpose, ENGINES[each.name]) for each in PROFILES.values()),
+    Kind(WEIGHTS, "Weights", "What the models have learned; the engines above need it", ("draft", "trellis2")),
 )
 BY_PROFILE = {kind.profile: kind for kind in KINDS}
 
@@ -142,10 +144,9 @@ def begin(act: str, profile: str, accepted: Iterable[str] = (), origin: Sources 
     users = [job for job in session.known_jobs() if job.active and job.request.engine in kind.engines]
     if users and act in ("repair", "remove"):
         raise EspalierError("environment_in_use", profile=profile, reason="a job needs it")
-    origin = origin or sources()
+    where, origin = places(), origin or sources()
     if act in WORKING:
-        ensure_online(fresh(profile), kind)
-    where = places()
+        ensure_online(profile, where, origin)
     try:
         where.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -158,15 +159,20 @@ def begin(act: str, profile: str, accepted: Iterable[str] = (), origin: Sources 
     session.redraw()
 
 
-def ensure_online(status: Status, kind: Kind) -> None:
-    """See to it that what an environment still needs may be downloaded, now.
+def ensure_online(profile: str, where: Places, origin: Sources) -> None:
+    """See to it that what is still missing of an environment may be fetched, now.
 
     Raises EspalierError `install_offline` or, where the command line decided, `install_locked`.
     """
-    if status.download_bytes == 0 or bpy.app.online_access:
+    if bpy.app.online_access:
         return
-    code = "install_locked" if bpy.app.online_access_override else "install_offline"
-    raise EspalierError(code, label=kind.label)
+    from ..engine.backends.remote.addresses import host_of, is_private
+    from ..engine.environments.contacts import contacts
+
+    host = next((host_of(url) for url in contacts(profile, where, origin) if not is_private(url)), "")
+    if host:
+        code = "install_locked" if bpy.app.online_access_override else "install_offline"
+        raise EspalierError(code, label=BY_PROFILE[profile].label, host=host)
 
 
 def find_unagreed(profile: str) -> tuple[Licence, ...]:
@@ -247,6 +253,8 @@ def _end(task: Task) -> None:
     """Note how a task ended, and see what has become of the environments."""
     state.task = None
     state.error, state.told = task.error, tuple(task.words)
+    if task.cancelled and task.error is None:
+        state.told = (STOPPED,)
     if state.error is not None and state.error.detail:
         print(f"Espalier: {state.error.code}: {state.error.detail}")
     task.close()

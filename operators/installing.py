@@ -21,7 +21,7 @@ class _ProfileOperator:
 
     profile: bpy.props.EnumProperty(
         name="Environment",
-        items=[(kind.profile, kind.label, kind.help) for kind in KINDS],
+        items=[(kind.profile, kind.label, kind.purpose) for kind in KINDS],
         options={"SKIP_SAVE", "HIDDEN"},
     )
     act = ""
@@ -79,10 +79,12 @@ class _Building(_ProfileOperator):
             draw_wrapped(layout.column(align=True), context, f"{expected(status)}.".capitalize(), WIDTH)
         for index, license in enumerate(environments.state.unagreed):
             box = layout.box()
-            box.label(text=f"{license.name}: {license.covers}")
-            draw_wrapped(box.column(align=True), context, license.text, WIDTH)
+            box.label(text=license.title)
+            column = box.column(align=True)
+            for sentence in (f"For {license.covers}.", license.text):
+                draw_wrapped(column, context, sentence, WIDTH)
             row = box.row()
-            row.prop(self, "ticked", index=index, text=f"I accept {license.name}")
+            row.prop(self, "ticked", index=index, text=f"I accept the license of {license.title}")
             row.operator("wm.url_open", text="Read It", icon="URL").url = license.url
 
     def agreed(self) -> list[str]:

@@ -54,10 +54,10 @@ class InstallReport:
 
     def licence(self, licence: Licence) -> None:
         """A license that has not been accepted yet."""
-        self._event("license", name=licence.name, covers=licence.covers, url=licence.url)
+        self._event("license", name=licence.name, title=licence.title, covers=licence.covers, url=licence.url)
         if not self._json:
             text = textwrap.fill(licence.text, COLUMNS, initial_indent="  ", subsequent_indent="  ")
-            self._print(f"License {licence.name}: {licence.covers}\n{text}\n  {licence.url}")
+            self._print(f"License {licence.name}: {licence.title}, for {licence.covers}\n{text}\n  {licence.url}")
 
     def ask(self, question: str) -> None:
         """Write a question, whose answer is typed behind it."""
