@@ -36,18 +36,25 @@ WORDS = {
 """Condition -> how it is called, and its icon."""
 
 
+def condition_words(status: Status) -> tuple[str, str]:
+    """Return how the condition of an environment is called, and its icon."""
+    if status.why is not None and status.why.code == "weights_no_environment":
+        return "Not Needed Yet", "INFO"
+    return WORDS[status.condition]
+
+
 def expected(status: Status) -> str:
-    """Return what installing takes, in words without a full stop."""
+    """Return what installing takes, in a sentence."""
     seconds = status.download_bytes / DOWNLOAD_BYTES_PER_S + status.disk_bytes / INSTALL_BYTES_PER_S
-    load = f"{amount(status.download_bytes)} to download" if status.download_bytes else "nothing to download"
-    return f"{load}, {amount(status.disk_bytes)} on the disk, about {duration(seconds)}"
+    load = f"{amount(status.download_bytes)} to download" if status.download_bytes else "Nothing to download"
+    return f"{load}, {amount(status.disk_bytes)} on the disk, about {duration(seconds)}."
 
 
 def sentences(status: Status) -> list[str]:
     """Return what there is to say of an environment beside its condition."""
     told = [status.why.cause, status.why.remedy] if status.why is not None else []
     if status.condition == "installable":
-        told.append(f"{expected(status)}.".capitalize())
+        told.append(expected(status))
     if status.condition in ("installable", "broken") and status.unlocked:
         names = ", ".join(status.unlocked)
         told.append(f"Not locked yet: {names}. Allow them in the preferences, or wait for a version that locks them.")
@@ -74,7 +81,7 @@ def draw_environments(layout: bpy.types.UILayout, context: bpy.types.Context, wi
 def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UILayout, str], None]) -> None:
     state = environments.state
     status = environments.known(kind.profile)
-    word, icon = WORDS[status.condition] if status is not None else ("Not Looked At Yet", "QUESTION")
+    word, icon = condition_words(status) if status is not None else ("Not Looked At Yet", "QUESTION")
     at_work = state.working and state.profile == kind.profile
     row = box.row()
     row.label(text=kind.label, icon="SORTTIME" if at_work else icon)

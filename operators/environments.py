@@ -166,7 +166,7 @@ def ensure_online(profile: str, where: Places, origin: Sources) -> None:
     """
     if bpy.app.online_access:
         return
-    from ..engine.backends.remote.addresses import host_of, is_private
+    from ..engine.addresses import host_of, is_private
     from ..engine.environments.contacts import contacts
 
     host = next((host_of(url) for url in contacts(profile, where, origin) if not is_private(url)), "")
@@ -177,10 +177,11 @@ def ensure_online(profile: str, where: Places, origin: Sources) -> None:
 
 def find_unagreed(profile: str) -> tuple[Licence, ...]:
     """Return the licenses that have to be accepted before `profile` is installed, and have not been yet."""
-    from ..engine.environments import licences
+    from ..engine.environments import licences, weights
 
-    accepted = licences.accepted(places())
-    state.unagreed = tuple(licence for licence in licences.needed(profile) if licence.name not in accepted)
+    where = places()
+    accepted, used = licences.accepted(where), tuple(weights.environments(where))
+    state.unagreed = tuple(each for each in licences.needed(profile, used) if each.name not in accepted)
     return state.unagreed
 
 
@@ -229,6 +230,7 @@ def launch_of(engine: str) -> Launch:
     Raises EspalierError `python_missing`.
     """
     from ..engine.environments.status import Condition
+    from ..engine.environments.weights_index import VARIABLE, folder
     from ..engine.workers.launch import Launch, current_launch
 
     own = current_launch()
@@ -238,7 +240,7 @@ def launch_of(engine: str) -> Launch:
     status = fresh(kind.profile)  # what was seen last may have been deleted since
     if status.condition is not Condition.READY or status.python is None:
         return own
-    return Launch(str(status.python), own.paths[:1], {"ESPALIER_WEIGHTS": str(places().root / "weights")})
+    return Launch(str(status.python), own.paths[:1], {VARIABLE: str(folder(places()))})
 
 
 def close() -> None:

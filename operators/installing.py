@@ -76,7 +76,7 @@ class _Building(_ProfileOperator):
         layout = self.layout
         status = environments.known(self.profile)
         if status is not None:
-            draw_wrapped(layout.column(align=True), context, f"{expected(status)}.".capitalize(), WIDTH)
+            draw_wrapped(layout.column(align=True), context, expected(status), WIDTH)
         for index, license in enumerate(environments.state.unagreed):
             box = layout.box()
             box.label(text=license.title)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...engine.errors import EspalierError
-from ..environment_rows import WORDS, progress_text, sentences
+from ..environment_rows import condition_words, progress_text, sentences
 from ..environments import BY_PROFILE
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class InstallReport:
             unlocked=list(status.unlocked),
         )
         if not self._json:
-            self._print(f"{profile}: {BY_PROFILE[profile].label}: {WORDS[status.condition][0]}")
+            self._print(f"{profile}: {BY_PROFILE[profile].label}: {condition_words(status)[0]}")
             for sentence in sentences(status):
                 self._print(f"  {sentence}")
 
