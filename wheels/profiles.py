@@ -99,7 +99,9 @@ def make(
         fail(f"{profile}.in cannot be resolved for {platform}, CPython {version}.", "Change it, or look above.")
     pins = {name: release for name, (release, _) in found.items() if name not in own}
     sizes = {file: size for _, files in found.values() for file, size in files.items()}
-    wheels = resolve.wheels(version, TAGS[platform], [f"{name}=={pin}" for name, pin in sorted(pins.items())], sizes)
+    wheels = resolve.wheels(
+        version, TAGS[platform], [f"{name}=={pin}" for name, pin in sorted(pins.items())], sizes
+    )
     if wheels is None:
         fail(f"There are no wheels for {profile} on {platform}, CPython {version}.", f"Change {profile}.in.")
     packages: list[dict[str, Any]] = [
