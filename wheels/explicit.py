@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 OUT_OF_REACH = "The index host could not be reached when this lock was made."
 NOT_THERE = "The index had no wheel of this version for this platform and CPython when this lock was made."
 TIMEOUT_S = 30.0
-MARKS = {"linux-x64": r"(many)?linux\w*_x86_64", "macos-arm64": r"macosx_\w+_(arm64|universal2)", "windows-x64": "win_amd64"}
+MARKS = {
+    "linux-x64": r"(many)?linux\w*_x86_64",
+    "macos-arm64": r"macosx_\w+_(arm64|universal2)",
+    "windows-x64": "win_amd64",
+}
+    "linux-x64": r"(many)?linux\w*_x86_64",
+    "macos-arm64": r"macosx_\w+_(arm64|universal2)",
+    "windows-x64": "win_amd64",
+}
 
 
 def entry(source: Source, version: str, platform: str, before: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def _write_carried() -> None:
     carried: dict[str, list[dict[str, str]]] = {}
     for platform in sorted({platform for platforms in PROFILES.values() for platform in platforms}):
         pins = _lines(REQUIREMENTS / "carried.in")
-        found = resolve.wheels(PYTHONS[0], PLATFORM_TAGS[platform], pins)
+        found = resolve.wheels(PYTHONS[0], platform, PLATFORM_TAGS[platform], pins, closure=False)
         if found is None:
             fail(f"There is no wheel of {' '.join(pins)} for {platform}.", "Change carried.in.")
         carried[platform] = [{"file": wheel.file, "sha256": wheel.sha256} for wheel in found]
@@ -53,7 +53,7 @@ def _write_bundle() -> None:
         requirements = REQUIREMENTS / f"bundle-{version}.in"
         lacking = LACKING.get(platform, ())
         pins = [line for line in _lines(requirements) if line.split("==")[0] not in lacking]
-        found = resolve.wheels(version, PLATFORM_TAGS[platform], pins)
+        found = resolve.wheels(version, platform, PLATFORM_TAGS[platform], pins, closure=False)
         if found is None:
             fail(f"There are no wheels for {platform}, CPython {version}.", f"Change {requirements.name}.")
         bundle.setdefault(platform, {})[version] = [
@@ -70,17 +70,16 @@ def _write_lock(name: str, version: str) -> None:
     """Lock a development environment; what is locked now stays as long as the requirements allow it."""
     requirements, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.txt"
     before = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", target.read_text("utf-8"))) if target.exists() else {}
+    pins: dict[str, str] = {}
     hashes: dict[str, set[str]] = {}
-    found = resolve.closure(version, DEVELOPMENT[0], [f"-r {requirements}"], before)
-    if found is None:
-        fail(f"{requirements.name} cannot be resolved.", "Change it, or look at the words above.")
-    pins = {package: release for package, (release, _) in found.items()}
     for platform in DEVELOPMENT:
-        wanted = [f"{package}=={pin}" for package, pin in sorted(pins.items())]
-        wheels = resolve.wheels(version, PLATFORM_TAGS[platform], wanted)
-        if wheels is None and platform == DEVELOPMENT[0]:
-            fail(f"{requirements.name} has no wheels for {platform}.", "Change it, or look at the words above.")
-        for wheel in wheels or ():
+        wanted = [f"{package}=={pin}" for package, pin in pins.items()] or [f"-r {requirements}"]
+        tags = PLATFORM_TAGS[platform]
+        found = resolve.wheels(version, platform, tags, wanted, closure=not pins, before=before)
+        if found is None and not pins:
+            fail(f"{requirements.name} cannot be resolved.", "Change it, or look at the words above.")
+        for wheel in found or ():
+            pins.setdefault(wheel.name, wheel.version)
             hashes.setdefault(wheel.name, set()).add(wheel.sha256)
     lines = [f"# Written by `make lock` from {requirements.name} for CPython {version}; do not edit."]
     for package in sorted(pins):

@@ -94,16 +94,9 @@ def make(
     hidden = [source.name for source in sources if not source.platforms]
     kept = {name: item["version"] for name, item in old.items() if item["source"] == "registry" and name not in own}
     kept |= {name: source.version.partition("+")[0] for name, source in own.items() if name not in hidden}
-    found = resolve.closure(version, platform, requirements, kept, hidden)
+    found = resolve.wheels(version, platform, TAGS[platform], requirements, before=kept, without=hidden)
     if found is None:
         fail(f"{profile}.in cannot be resolved for {platform}, CPython {version}.", "Change it, or look above.")
-    pins = {name: release for name, (release, _) in found.items() if name not in own}
-    sizes = {file: size for _, files in found.values() for file, size in files.items()}
-    wheels = resolve.wheels(
-        version, TAGS[platform], [f"{name}=={pin}" for name, pin in sorted(pins.items())], sizes
-    )
-    if wheels is None:
-        fail(f"There are no wheels for {profile} on {platform}, CPython {version}.", f"Change {profile}.in.")
     packages: list[dict[str, Any]] = [
         {
             "name": wheel.name,
@@ -113,7 +106,8 @@ def make(
             "sha256": wheel.sha256,
             "size": wheel.size if wheel.size is not None else explicit.size(wheel.url),
         }
-        for wheel in wheels
+        for wheel in found
+        if wheel.name not in own
     ]
     packages += [explicit.entry(source, version, platform, old.get(source.name)) for source in own.values()]
     packages.sort(key=lambda item: str(item["name"]))
