@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-ENVIRONMENT_ARGUMENTS = frozenset({"environment_unknown"})
+ENVIRONMENT_ARGUMENTS = frozenset({"environment_unknown", "install_unasked"})
 """Those that end a command as wrong arguments do."""
 
 ENVIRONMENT: Mapping[str, tuple[str, str]] = {
@@ -128,6 +128,28 @@ ENVIRONMENT: Mapping[str, tuple[str, str]] = {
     "environment_died": (
         "The work on the environment {profile} stopped without a result ({reason}).",
         "Try again; what is downloaded already is not downloaded again.",
+    ),
+    # What a person asks for in Blender or on the command line
+    "install_busy": (
+        "{label} is being worked on already.",
+        "Wait until that is done, or cancel it.",
+    ),
+    "install_offline": (
+        "Blender may not use the network, so {host} cannot be asked for what {label} still needs.",
+        "Turn on Allow Online Access in Preferences > System > Network, or start Blender with --online-mode.",
+    ),
+    "install_locked": (
+        "Blender was started without access to the network, so {host} cannot be asked for what {label} still needs.",
+        "Start it without --offline-mode.",
+    ),
+    "install_unasked": (
+        "Nobody can be asked whether to {act} {profile}: {what}",
+        "Add --yes to do it.",
+    ),
+    "install_declined": ("Nothing was done with {profile}.", "Answer y, or add --yes."),
+    "install_stopped": (
+        "The work on {profile} was stopped; what is downloaded is kept.",
+        "Run the same command to go on.",
     ),
 }
 """code -> (sentence of cause, sentence of remedy); `errors.CATALOGUE` holds them with all others."""

@@ -133,9 +133,10 @@ def begin(act: str, profile: str, accepted: Iterable[str] = (), origin: Sources 
 
     `origin` is where it comes from, by default as the preferences and the environment say.
 
-    Raises EspalierError where another task is under way, a job uses what would be taken from it, or the network is
-    needed and may not be used.
+    Raises EspalierError where another task is under way, a job uses what would be taken from it, a license has not been
+    accepted, or the network is needed and may not be used.
     """
+    from ..engine.environments import licences
     from ..engine.environments.task import Order, Task
 
     kind = BY_PROFILE[profile]
@@ -144,8 +145,10 @@ def begin(act: str, profile: str, accepted: Iterable[str] = (), origin: Sources 
     users = [job for job in session.known_jobs() if job.active and job.request.engine in kind.engines]
     if users and act in ("repair", "remove"):
         raise EspalierError("environment_in_use", profile=profile, reason="a job needs it")
-    where, origin = places(), origin or sources()
+    where, origin, accepted = places(), origin or sources(), tuple(accepted)
     if act in WORKING:
+        licences.accept(where, accepted)
+        licences.require(where, _licences(profile, where))
         ensure_online(profile, where, origin)
     try:
         where.root.mkdir(parents=True, exist_ok=True)
@@ -154,7 +157,7 @@ def begin(act: str, profile: str, accepted: Iterable[str] = (), origin: Sources 
     # What is in use cannot be exchanged on every system, and an idle worker uses it.
     session.renew(kind.engines)
     state.act, state.profile, state.error, state.told = act, profile, None, ()
-    state.task = Task(Order(act, profile, tuple(accepted)), where, origin)
+    state.task = Task(Order(act, profile, accepted), where, origin)
     watch()
     session.redraw()
 
@@ -177,11 +180,11 @@ def ensure_online(profile: str, where: Places, origin: Sources) -> None:
 
 def find_unagreed(profile: str) -> tuple[Licence, ...]:
     """Return the licenses that have to be accepted before `profile` is installed, and have not been yet."""
-    from ..engine.environments import licences, weights
+    from ..engine.environments import licences
 
     where = places()
-    accepted, used = licences.accepted(where), tuple(weights.environments(where))
-    state.unagreed = tuple(each for each in licences.needed(profile, used) if each.name not in accepted)
+    accepted = licences.accepted(where)
+    state.unagreed = tuple(each for each in _licences(profile, where) if each.name not in accepted)
     return state.unagreed
 
 
@@ -249,6 +252,13 @@ def close() -> None:
     if state.task is not None:
         state.task.close()
     state = Environments()
+
+
+def _licences(profile: str, where: Places) -> tuple[Licence, ...]:
+    """Return the licenses of what is fetched for `profile`: of the weights, those of the environments that are there."""
+    from ..engine.environments import licences, weights
+
+    return licences.needed(profile, tuple(weights.environments(where)))
 
 
 def _end(task: Task) -> None:
