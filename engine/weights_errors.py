@@ -30,10 +30,6 @@ WEIGHTS: Mapping[str, tuple[str, str]] = {
         "{count} of {total} files of the weights are damaged, {file} among them.",
         "Repair the weights; only what is damaged is downloaded again.",
     ),
-    "weights_disk": (
-        "The weights need {needed} more, but the disk that holds {path} has {free} free.",
-        "Free some space, or choose another place in Espalier's preferences.",
-    ),
     "weights_offline": (
         "{file} is not on this machine, and downloads from {host} are switched off by HF_HUB_OFFLINE.",
         "Unset HF_HUB_OFFLINE, or put the files into the Hugging Face cache.",

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from ..addresses import is_loopback, origin
 from ..errors import EspalierError
 from ..workers.launch import Launch, bootstrap
 from ..workers.link import Exit, Garbage, Link
@@ -23,7 +23,6 @@ from .weights_catalogue import REMBG_URL, WeightFile
 _PROGRAM = "engine.environments.hub_child"
 _STEP_S = 0.02
 _SECRET = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "EMPIRIOLABS_API_KEY")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _QUIET = ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_UPDATE_CHECK")
 
 
@@ -70,15 +69,11 @@ def fetch(
 def checked_endpoint(sources: Sources) -> str:
     """Return the address of the hub. Raises EspalierError `weights_endpoint_invalid`."""
     url = sources.hub_url.rstrip("/")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
+    scheme, host, _ = origin(url)
     reason = ""
-    if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc:
+    if not host or scheme not in ("http", "https") or "@" in url:
         reason = "it is not the address of a server"
-    elif sources.hub_token and parts.scheme == "http" and host not in _LOOPBACK:
+    elif sources.hub_token and scheme == "http" and not is_loopback(url):
         reason = "without https, anyone on the way could read the token"
     if reason:
         raise EspalierError("weights_endpoint_invalid", url=url.rpartition("@")[2], reason=reason)

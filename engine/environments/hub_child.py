@@ -8,17 +8,18 @@ child tells `Moved` as bytes come, an `Answer` for each file that is there and r
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from ..errors import EspalierError
+from ..files import make_folder
 from ..progress import REPORT_INTERVAL_S
 from ..workers import tether
 from ..workers.channel import Channel
@@ -26,7 +27,8 @@ from ..workers.messages import Answer, Failed, MessageError, Moved, Result, RunJ
 from .hub_faults import as_failure
 from .hub_files import Hub, Stated, Wish, configure, right_hash
 from .hub_transfer import Expected, fetch, part_of
-from .weights_words import amount
+from .places import Places
+from .wheelhouse import ensure_space
 
 JOB = "weights"
 SPARE = 64 << 20
@@ -98,12 +100,14 @@ def _carry_out(request: Mapping[str, Any], token: str, teller: Teller) -> None:
     missing = _adopt(hub, wishes, teller)
     if not missing:
         return
+    folder = Path(request["folder"])
+    make_folder(folder)
     teller.moved("Asking for sizes", 0, 0)
     stated = {wish.key: hub.ask(wish) for wish in missing if wish.repo}
     expected = {wish.key: stated[wish.key].expected if wish.repo else _plain(wish) for wish in missing}
     total = sum(item.size for item in expected.values())
     done = sum(_present(wish, expected[wish.key]) for wish in missing)
-    _check_disk(Path(request["folder"]), total - done)
+    ensure_space(Places(folder), total - done + SPARE)
     teller.moved("Downloading", done, total)
     for wish in missing:
         done -= _present(wish, expected[wish.key])
@@ -121,15 +125,17 @@ def _adopt(hub: Hub, wishes: list[Wish], teller: Teller) -> list[Wish]:
         if path is None:
             left.append(wish)
             continue
-        before = done
-        stage = "Checking the Hugging Face cache"
-        sha256 = right_hash(path, wish, lambda read, before=before: teller.moved(stage, before + read, total))
+        sha256 = right_hash(path, wish, partial(_checked, teller, done, total))
         if sha256:
             teller.have(wish, path, path.stat().st_size, sha256)
         else:
             left.append(wish)
         done += wish.size or 0
     return left
+
+
+def _checked(teller: Teller, before: int, total: int, read: int) -> None:
+    teller.moved("Checking the Hugging Face cache", before + read, total)
 
 
 def _plain(wish: Wish) -> Expected:
@@ -140,14 +146,6 @@ def _plain(wish: Wish) -> Expected:
 def _present(wish: Wish, expected: Expected) -> int:
     part = part_of(Path(wish.target), expected)
     return min(part.stat().st_size, expected.size) if part.exists() else 0
-
-
-def _check_disk(folder: Path, needed: int) -> None:
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if needed + SPARE > free:
-        raise EspalierError("weights_disk", path=folder, needed=amount(needed), free=amount(free))
 
 
 def _fetch(

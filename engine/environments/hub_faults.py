@@ -6,9 +6,10 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
+from ..addresses import host_of
 from ..errors import EspalierError
+from ..network import reason_in, why_untrusted
 
 TOKENS = "https://huggingface.co/settings/tokens"
 LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -21,13 +22,6 @@ class Portal(Exception):
     """The answer is a page for people."""
 
 
-def host_of(url: str) -> str:
-    """Return the host of `url` as it is shown to a person."""
-    parts = urlsplit(url)
-    host = parts.hostname or url
-    return f"{host}:{parts.port}" if parts.port else host
-
-
 def transient(error: BaseException) -> bool:
     """Tell whether another try may help: the connection failed, and not because of who is at its other end."""
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -36,7 +30,7 @@ def transient(error: BaseException) -> bool:
     status = status_of(error)
     if status is not None:
         return status in LATER
-    return bool(names & _BROKEN) or isinstance(error, EOFError | _NETWORK)
+    return bool(names & _BROKEN) or isinstance(error, (EOFError, *_NETWORK))
 
 
 def on_disk(error: BaseException) -> bool:
@@ -53,23 +47,16 @@ def status_of(error: BaseException) -> int | None:
 def tls(error: BaseException) -> str | None:
     """Return why a certificate was refused, or None where none was."""
     for link in chain(error):
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return link.verify_message or "the certificate is not trusted"
-        if isinstance(link, ssl.SSLError):
-            return "the encrypted connection could not be set up"
-    return "the certificate is not trusted" if "CERTIFICATE_VERIFY_FAILED" in str(error) else None
+        if isinstance(link, Exception) and (isinstance(link, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in str(link)):
+            return why_untrusted(link)
+    return None
 
 
 def why(error: BaseException) -> str:
-    """Return in words, without anything that the error quotes, why a connection failed."""
-    for link in chain(error):
-        if isinstance(link, socket.gaierror):
-            return "its name is not known to the network"
-        if isinstance(link, ConnectionRefusedError):
-            return "it refuses connections"
-        if isinstance(link, TimeoutError) or "Timeout" in type(link).__name__:
-            return "it does not answer"
-    return "the connection broke off"
+    """Return in words why a connection failed."""
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return reason_in("timed out", "")
+    return reason_in(" ".join(repr(link) for link in chain(error)), "the connection failed")
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -105,6 +92,8 @@ def as_failure(error: Exception, url: str, file: str, repo: str = "") -> Espalie
     reason = tls(error)
     if reason is not None:
         return EspalierError("weights_tls", detail, host=host, reason=reason)
+    if not transient(error):
+        return EspalierError("internal", detail, reason=type(error).__name__, log="")
     return EspalierError("weights_unreachable", detail, host=host, reason=why(error))
 
 

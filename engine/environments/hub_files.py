@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from ..addresses import host_of, origin
 from ..errors import EspalierError
-from .hub_faults import Portal, as_failure, host_of, transient
+from .hub_faults import Portal, as_failure, transient
 from .hub_transfer import Expected, digest
 
 _GIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
@@ -29,7 +29,7 @@ _PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A file that is wanted, as it crosses the pipe: of the hub's `repo`, or at a plain `url`; `target` is its place."""
+    """A file that is wanted, as it crosses the pipe: of the hub's `repo`, or at `url`; `target` is its place."""
 
     key: str
     repo: str
@@ -50,7 +50,7 @@ class Stated:
 
 
 class Hub:
-    """The Hugging Face client, with an endpoint and a token of its own. Raises ImportError where it is not installed."""
+    """The Hugging Face client, with an endpoint and a token of its own. Raises ImportError where it is missing."""
 
     def __init__(self, endpoint: str, token: str, ca_bundle: str) -> None:
         self._client: Any = import_module("huggingface_hub")
@@ -70,7 +70,7 @@ class Hub:
         return Path(found) if isinstance(found, str) and Path(found).is_file() else None
 
     def ask(self, wish: Wish) -> Stated:
-        """Return what the hub states of a file. Raises EspalierError `weights_gated`, `weights_changed` and the like."""
+        """Return what the hub states of a file. Raises EspalierError `weights_gated`, `weights_changed`, ..."""
         url = self._client.hf_hub_url(wish.repo, wish.path, revision=wish.revision, endpoint=self._endpoint)
         for attempt in range(_TRIES):
             try:
@@ -98,7 +98,7 @@ class Hub:
 
     def headers_for(self, location: str) -> dict[str, str]:
         """Return the headers to fetch `location` with: the token goes to the endpoint alone."""
-        token = self._token if _origin(location) == _origin(self._endpoint) else False
+        token = self._token if origin(location) == origin(self._endpoint) else False
         headers: dict[str, str] = import_module("huggingface_hub.utils").build_hf_headers(token=token)
         return headers
 
@@ -112,11 +112,6 @@ class Hub:
         self._client.set_client_factory(
             lambda: kind(verify=context, event_hooks=hooks, follow_redirects=True, timeout=None)
         )
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port
 
 
 def right_hash(path: Path, wish: Wish, progress: Callable[[int], None]) -> str:

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..addresses import host_of
 from ..errors import EspalierError
 from ..files import make_folder, sync_file, sync_folder, unwritable
-from .hub_faults import LATER, Portal, as_failure, host_of, on_disk, transient
+from .hub_faults import LATER, Portal, as_failure, on_disk, transient
 
 BLOCK = 1 << 20
 _TRIES = 5

@@ -144,7 +144,7 @@ def accept(places: Places, names: Iterable[str]) -> None:
 
 
 def require(places: Places, licences: Iterable[Licence]) -> None:
-    """See to it that all `licences` that are not optional were accepted. Raises EspalierError `license_not_accepted`."""
+    """See to it that all `licences` but optional ones were accepted. Raises EspalierError `license_not_accepted`."""
     have = accepted(places)
     for item in licences:
         if item.name not in have and item.name not in OPTIONAL:

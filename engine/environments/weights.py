@@ -19,7 +19,7 @@ from .sources import Sources
 from .status import Condition, Status, status
 from .weights_catalogue import FILES, WeightFile, wanted
 from .weights_index import Entry, folder, missing, read_index, remove_index, write_index
-from .weights_words import amount
+from .wheelhouse import size_words
 
 __all__ = ["background_model", "environments", "folder", "locate", "run", "status_of"]
 
@@ -118,13 +118,14 @@ def _install(
     lacking = missing(entries, files)
     if lacking:
         hub.fetch(lacking, base, python, sources, places.log, report, check, have)
-    words = [f"The weights are complete: {len(files)} files, {amount(sum(entries[file.key].size for file in files))}."]
+    total = sum(entries[file.key].size for file in files)
+    words = [f"The weights are complete: {len(files)} files, {size_words(total)}."]
     if fetched:
-        words.append(f"{amount(fetched)} were downloaded.")
+        words.append(f"{size_words(fetched)} were downloaded.")
     if kept:
-        words.append(f"{amount(kept)} were there already.")
+        words.append(f"{size_words(kept)} were there already.")
     if found:
-        words.append(f"{amount(found)} were found in the Hugging Face cache and are used from there.")
+        words.append(f"{size_words(found)} were found in the Hugging Face cache and are used from there.")
     return words
 
 
@@ -146,7 +147,7 @@ def _verify(places: Places, files: tuple[WeightFile, ...], report: Report, check
         raise _incomplete(lacking, files, entries)
     if damaged:
         raise EspalierError("weights_damaged", count=len(damaged), total=len(files), file=damaged[0].key)
-    return [f"All {len(files)} files of the weights are as they should be ({amount(total)})."]
+    return [f"All {len(files)} files of the weights are as they should be ({size_words(total)})."]
 
 
 def _remove(places: Places) -> list[str]:
@@ -173,7 +174,7 @@ def _remove(places: Places) -> list[str]:
             base.rmdir()
     except OSError as error:
         raise unwritable(base, error) from error
-    return [f"The weights are removed; {amount(freed)} are free again."]
+    return [f"The weights are removed; {size_words(freed)} are free again."]
 
 
 def _incomplete(lost: list[WeightFile], files: tuple[WeightFile, ...], entries: dict[str, Entry]) -> EspalierError:

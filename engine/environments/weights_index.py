@@ -25,7 +25,7 @@ _FILE = "weights.json"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file that is there: where, of which revision, how many bytes, with which SHA-256; `damaged` by what was seen."""
+    """A file that is there: where, of which revision, how many bytes, with which SHA-256, and whether it was damaged."""
 
     path: str
     revision: str

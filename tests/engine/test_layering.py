@@ -13,9 +13,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 PLAIN = {
-    *("engine.addresses", "engine.environment_errors", "engine.errors", "engine.files", "engine.locking"),
-    *("engine.offer", "engine.parameters", "engine.progress", "engine.remote_errors", "engine.request"),
-    "engine.weights_errors",
+    *(
+        "engine.addresses",
+        "engine.environment_errors",
+        "engine.errors",
+        "engine.files",
+        "engine.locking",
+        "engine.offer",
+    ),
+    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.weights_errors"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
