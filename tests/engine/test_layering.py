@@ -21,7 +21,7 @@ PLAIN = {
         "engine.locking",
         "engine.offer",
     ),
-    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request"),
+    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.weights_errors"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
@@ -33,9 +33,10 @@ ROOMS = {
     "engine": set(),
     "engine.parameters": set(),
     "engine.addresses": set(),
-    "engine.errors": {"engine.environment_errors", "engine.remote_errors"},
+    "engine.errors": {"engine.environment_errors", "engine.remote_errors", "engine.weights_errors"},
     "engine.environment_errors": set(),
     "engine.remote_errors": set(),
+    "engine.weights_errors": set(),
     "engine.files": {"engine.errors"},
     "engine.locking": set(),
     "engine.network": set(),
