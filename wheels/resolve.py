@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ask the default registry, by uv, which wheels satisfy some requirements: name, version, file, hash and size of each.
 
-Only the default registry (or the person's mirror of it) is asked: further indexes and folders that pip may be configured
-with are left out, because a lock that says "registry" must mean it.
+Only the default registry (or the person's mirror of it) is asked: further indexes and folders that pip may be
+configured with are left out, because a lock that says "registry" must mean it.
 """
 
 from __future__ import annotations
