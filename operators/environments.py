@@ -255,7 +255,7 @@ def close() -> None:
 
 
 def _licences(profile: str, where: Places) -> tuple[Licence, ...]:
-    """Return the licenses of what is fetched for `profile`: of the weights, those of the environments that are there."""
+    """Return the licenses of what is fetched for `profile`; for the weights, of those that an environment here uses."""
     from ..engine.environments import licences, weights
 
     return licences.needed(profile, tuple(weights.environments(where)))

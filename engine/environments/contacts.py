@@ -30,9 +30,8 @@ def contacts(profile: str, places: Places, sources: Sources) -> tuple[str, ...]:
 
 
 def _of_weights(places: Places, sources: Sources) -> tuple[str, ...]:
-    from .hub import rembg_url
     from .weights import environments
-    from .weights_catalogue import wanted
+    from .weights_catalogue import rembg_url, wanted
     from .weights_index import missing, read_index
 
     files = wanted(tuple(environments(places)))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from ..workers.messages import Answer, Failed, Message, Moved, Result, RunJob, e
 from .hub_child import JOB
 from .hub_files import Wish
 from .sources import DEFAULT_HUB, Sources
-from .weights_catalogue import REMBG_URL, WeightFile
+from .weights_catalogue import WeightFile, rembg_url
 
 _PROGRAM = "engine.environments.hub_child"
 _STEP_S = 0.02
@@ -107,8 +106,7 @@ def _follow(
 
 
 def _wish(file: WeightFile, folder: Path) -> Wish:
-    base = os.environ.get("ESPALIER_REMBG_URL", "").rstrip("/") or REMBG_URL
-    url = "" if file.repo else f"{base}/{file.path}"
+    url = "" if file.repo else f"{rembg_url()}/{file.path}"
     return Wish(file.key, file.repo, file.revision, file.path, url, file.size, file.sha256, str(folder / file.place))
 
 

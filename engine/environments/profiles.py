@@ -41,7 +41,7 @@ _COMMON = {
 PROFILES: Mapping[str, Profile] = {
     CPU: Profile(
         name=CPU,
-        label="Background removal",
+        label="Background Removal",
         purpose="Cuts the subject out of any photo, on the processor",
         platforms=(LINUX, WINDOWS, MACOS),
         needs_gpu=False,

@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 REMBG_URL = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 """Where the models of background removal are released; ESPALIER_REMBG_URL names a mirror of it."""
+
+
+def rembg_url() -> str:
+    """Return the address below which the models of background removal are fetched."""
+    return os.environ.get("ESPALIER_REMBG_URL", "").rstrip("/") or REMBG_URL
 
 
 @dataclass(frozen=True, slots=True)
