@@ -148,18 +148,19 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         column.prop(self, "ask_above_usd")
 
     def _draw_environments(self, context: bpy.types.Context) -> None:
-        from ..engine.environments.sources import VARIABLES
+        from ..engine.environments.sources import DEFAULT_HUB, DEFAULT_INDEX, VARIABLES
 
+        usual = {"index_url": DEFAULT_INDEX, "hub_url": DEFAULT_HUB}
         layout = self.layout
         row = layout.row()
         row.label(text="Engines and Environments")
-        row.operator("espalier.look_at_environments", icon="FILE_REFRESH")
+        row.operator("espalier.look_at_environments", text="", icon="FILE_REFRESH")
         draw_environments(layout, context)
         column = layout.column()
         column.enabled = not environments.state.working
         column.prop(self, "environments_folder", placeholder="The extension's own folder")
         for name, field in DOWNLOADS.items():
-            column.prop(self, name)
+            column.prop(self, name, placeholder=usual.get(name, ""))
             if not getattr(self, name):
                 _note_taken(column, VARIABLES.get(field, PROXY))
         column.prop(self, "allow_unlocked")

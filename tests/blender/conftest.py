@@ -96,6 +96,7 @@ def preferences(espalier: Espalier, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         monkeypatch.delenv(name, raising=False)
     chosen = espalier.module("operators.account").preferences()
     yield chosen
+    chosen = espalier.module("operators.account").preferences()  # a test may have enabled the extension anew
     for name in espalier.module("operators.preferences").EspalierPreferences.__annotations__:
         chosen.property_unset(name)
 
