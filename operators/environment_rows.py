@@ -85,11 +85,10 @@ def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UI
     at_work = state.working and state.profile == kind.profile
     row = box.row()
     row.label(text=kind.label, icon="SORTTIME" if at_work else icon)
-    right = row.row()
-    right.alignment = "RIGHT"
-    right.alert = not at_work and word == "Broken"
-    right.label(text=ACTS[state.act] if at_work else word)
     column = box.column(align=True)
+    row = column.row()
+    row.alert = not at_work and word == "Broken"
+    row.label(text=ACTS[state.act] if at_work else word)
     write(column, f"{kind.purpose}.")
     if at_work:
         _draw_task(box, state.task)
@@ -123,8 +122,9 @@ def _draw_end(
     if error is None and not told:
         return
     row = box.row()
-    column = row.column(align=True)
-    column.alert = error is not None
+    row.alert = error is not None
+    row.label(text="Not Done" if error is not None else "Done", icon="ERROR" if error is not None else "INFO")
+    row.operator("espalier.dismiss_environment", text="", icon="X", emboss=False)
+    column = box.column(align=True)
     for sentence in (error.cause, error.remedy) if error is not None else told:
         write(column, sentence)
-    row.operator("espalier.dismiss_environment", text="", icon="X", emboss=False)
