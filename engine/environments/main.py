@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import EspalierError
 from ..files import make_folder
 from ..workers.launch import find_python
-from . import folders
+from . import folders, licences
 from .build import build
 from .connection import Connection
 from .lock import Lock
@@ -36,9 +36,12 @@ def run(order: Order, places: Places, sources: Sources, report: Report, check: C
     if order.profile == WEIGHTS:
         from .weights import run as run_weights
 
-        return list(run_weights(order, places, sources, report, check) or ())
+        return run_weights(order, places, sources, report, check)
     job = _Job(profile_of(order.profile), order, places, sources, report, check)
     with folders.held(places):
+        if order.act in ("install", "repair"):
+            licences.accept(places, order.accepted)
+            licences.require(places, licences.needed(order.profile))
         return _ACTS[order.act](job)
 
 

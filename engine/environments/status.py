@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from ..errors import EspalierError
-from . import folders, platforms
+from . import folders, licences, platforms
 from .lock import Lock, lock_path, pythons, read_lock
 from .places import Places
 from .profiles import WEIGHTS, Profile, profile_of
@@ -81,6 +81,8 @@ def status(profile: str, places: Places, python: str = "", platform: str = "") -
 def lock_for(profile: Profile, places: Places, python: str = "", platform: str = "") -> Lock:
     """Return the lock of `profile`, by default for this Python and this platform.
 
+    What comes under an optional license that was not accepted is left out of it.
+
     Raises EspalierError that says why it cannot be installed here: `environment_platform`, `environment_python`,
     `environment_no_gpu`, `environment_lock`.
     """
@@ -95,7 +97,9 @@ def lock_for(profile: Profile, places: Places, python: str = "", platform: str =
         raise EspalierError("environment_python", profile=profile.name, python=python, known=known)
     if profile.needs_gpu and here and not platforms.has_gpu_driver():
         raise EspalierError("environment_no_gpu", profile=profile.name)
-    return read_lock(path)
+    lock = read_lock(path)
+    refused = licences.OPTIONAL - licences.accepted(places)
+    return replace(lock, packages=tuple(package for package in lock.packages if package.name not in refused))
 
 
 def needed_bytes(lock: Lock, places: Places) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from .wheel import parse_wheel, version_key
 _BINARIES = ("uv", "uv.exe")
 _KEPT = ("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE")
 _HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
-_TEMPORARY = ("TMPDIR", "TEMP", "TMP", "NUMBA_CACHE_DIR")
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _LOOK_S = 0.05
 _WORDS = 4000
 if sys.platform == "win32":
