@@ -32,7 +32,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str]] = {
         "Press Repair to make it anew.",
     ),
     "environment_outdated": (
-        "The environment {profile} was made by another version of Espalier.",
+        "The environment {profile} does not hold the packages that this Espalier uses.",
         "Press Repair to bring it up to date.",
     ),
     "environment_damaged": (
