@@ -292,14 +292,13 @@ def test_two_at_once(house: House) -> None:
 
 
 def test_a_place_with_any_letters(tmp_path: Path) -> None:
-    for number, name in enumerate(("räum mit Leerzeichen", "部屋 комната", "50% #1 & 'so'")):
-        house = House(tmp_path / str(number), name=name)
-        with serving(house.offer) as index:
-            house.lock()
-            house.run("install", index.url)
-        assert house.ready()
-        assert house.status.python is not None
-        subprocess.run([house.status.python, "-I", "-c", "import rembg.bg"], check=True)
+    house = House(tmp_path, name="räum mit 50% #1 & 'so' 部屋 комната")
+    with serving(house.offer) as index:
+        house.lock()
+        house.run("install", index.url)
+    assert house.ready()
+    assert house.status.python is not None
+    subprocess.run([house.status.python, "-I", "-c", "import rembg.bg"], check=True)
 
 
 @contextmanager
