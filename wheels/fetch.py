@@ -34,16 +34,17 @@ def main() -> int:
 def wheels(platform: str, version: str) -> list[Path]:
     """Return the verified wheels for `platform` and CPython `version`, fetched where they are missing."""
     lock: list[dict[str, str]] = json.loads((WHEELS / "bundle.json").read_text("utf-8"))[platform][version]
-    return [_wheel(item["file"], item["sha256"], version) for item in lock]
+    return [wheel(item["file"], item["sha256"], version) for item in lock]
 
 
 def carried(platform: str) -> list[Path]:
     """Return the verified wheels that the zips for `platform` carry as plain files, fetched where they are missing."""
     lock: dict[str, list[dict[str, str]]] = json.loads((WHEELS / "carried.json").read_text("utf-8"))
-    return [_wheel(item["file"], item["sha256"], "3.11") for item in lock.get(platform, ())]
+    return [wheel(item["file"], item["sha256"], "3.11") for item in lock.get(platform, ())]
 
 
-def _wheel(file: str, digest: str, version: str) -> Path:
+def wheel(file: str, digest: str, version: str) -> Path:
+    """Return the verified wheel `file` of the registry, fetched for CPython `version` where it is missing."""
     path = WHEELS / file
     if path.exists() and sha256(path) == digest:
         return path

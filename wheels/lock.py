@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the locks: exact versions, file names and SHA-256 of every environment and of the wheels in the zips.
+"""Write the locks: exact versions, file names and SHA-256 of everything that is installed anywhere.
 
-`requirements/NAME.in` says what is wanted, `requirements/NAME.txt` is its lock for pip, `bundle.json` lists the bundled
-wheels by platform and CPython, and the manifest's list of wheels follows. Locks name no registry: pip knows its own.
+`requirements/NAME.in` says what is wanted. `requirements/NAME.txt` is the lock of a development environment, for pip;
+`bundle.json` lists the wheels that Blender installs from the zips, by platform and CPython, and the manifest's list
+follows; `carried.json` lists those that only lie in the zips; `engine/environments/locks/` has the environments that
+the extension builds for a person; `NOTICES.md` names the license of each. Locks name no registry: it is asked for where
+pip is told to look. What is locked already stays as it is for as long as the requirements allow it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 
+import notices
 import profiles
 import resolve
 from build import write_wheel_list
@@ -24,17 +28,19 @@ DEVELOPMENT = ("linux-x64", "macos-arm64")
 
 def main() -> int:
     """Write all locks anew."""
-    _write_carried()
+    found = _write_carried()
     for name, environment in ENVIRONMENTS.items():
         say(f"Locking {name}")
         _write_lock(name, environment.python)
-    _write_bundle()
-    profiles.write()
+    found += _write_bundle()
+    found += profiles.write()
+    notices.write(found)
     return 0
 
 
-def _write_carried() -> None:
-    """Lock what the zips carry as plain files, for the platforms that have environments."""
+def _write_carried() -> list[resolve.Wheel]:
+    """Lock what the zips carry as plain files, for the platforms that have environments, and return it."""
+    everything: list[resolve.Wheel] = []
     carried: dict[str, list[dict[str, str]]] = {}
     for platform in sorted({platform for platforms in PROFILES.values() for platform in platforms}):
         pins = _lines(REQUIREMENTS / "carried.in")
@@ -42,11 +48,14 @@ def _write_carried() -> None:
         if found is None:
             fail(f"There is no wheel of {' '.join(pins)} for {platform}.", "Change carried.in.")
         carried[platform] = [{"file": wheel.file, "sha256": wheel.sha256} for wheel in found]
+        everything += found
     _write_json(WHEELS / "carried.json", carried)
+    return everything
 
 
-def _write_bundle() -> None:
-    """Lock what Blender installs from the zips, and list it in the manifest."""
+def _write_bundle() -> list[resolve.Wheel]:
+    """Lock what Blender installs from the zips, list it in the manifest, and return it."""
+    everything: list[resolve.Wheel] = []
     bundle: dict[str, dict[str, list[dict[str, str]]]] = {}
     for platform, version in BUNDLES:
         say(f"Locking the wheels for {platform}, CPython {version}")
@@ -59,11 +68,13 @@ def _write_bundle() -> None:
         bundle.setdefault(platform, {})[version] = [
             {"file": wheel.file, "sha256": wheel.sha256} for wheel in sorted(found, key=lambda wheel: wheel.file)
         ]
+        everything += found
     _write_json(WHEELS / "bundle.json", bundle)
     files = sorted({item["file"] for versions in bundle.values() for items in versions.values() for item in items})
     text = write_wheel_list(MANIFEST.read_text("utf-8"), sorted(bundle), files)
     with replacing(MANIFEST) as path:
         path.write_text(text, "utf-8")
+    return everything
 
 
 def _write_lock(name: str, version: str) -> None:

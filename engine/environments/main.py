@@ -86,6 +86,7 @@ def _make(job: _Job) -> list[str]:
         ensure_space(places, unpacked_bytes(wheels) + _RESERVE)
         made = build(lock, wheels, places, uv, base, job.report, job.check)
     folders.switch(places, job.name, made)
+    folders.sweep(places, job.name)
     prune(places, [lock, *_locks_of_others(job)])
     stamp = read_stamp(places.environment(job.name), job.name)
     words = [f"The environment {job.name} is ready: {len(stamp.packages)} packages, {size_words(stamp.size)}."]

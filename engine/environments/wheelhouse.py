@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from ..addresses import host_of
 from ..errors import EspalierError
+from . import repack
 from .connection import Connection
 from .download import Expected, digest_of, download
 from .folders import erase, long
@@ -26,6 +28,7 @@ Check = Callable[[], None]
 CHECKING, DOWNLOADING = "Checking what is here", "Downloading"
 _ZIP = b"PK\x03\x04"
 _UNLOCKED = "unlocked"
+_SOURCE = "-source.zip"
 
 
 @dataclass(frozen=True)
@@ -155,11 +158,35 @@ def _check_present(lock: Lock, places: Places, report: Report) -> dict[str, Whee
 def _fetch(
     package: Package, lock: Lock, places: Places, connection: Connection, report: Callable[[int], None]
 ) -> Wheel:
+    if package.source.endswith(".zip"):
+        return _fetch_source(package, places, connection, report)
     link = locate(package, lock, connection)
     path = long(_shelf(package, places) / link.file)
     expected = Expected(package.size, package.sha256 or link.sha256 or None, magic=_ZIP)
     download(link.url, path, link.file, expected, connection, report)
     return Wheel(package, path, package.sha256 or digest_of(path, connection.check))
+
+
+def _fetch_source(package: Package, places: Places, connection: Connection, report: Callable[[int], None]) -> Wheel:
+    """Return a wheel made of the zip of a package's repository, where its authors publish nothing else."""
+    shelf, name = long(_shelf(package, places)), repack.wheel_name(package.name, package.version)
+    archive, path = shelf / f"{package.name}{_SOURCE}", shelf / name
+    host = host_of(package.source)
+    download(package.source, archive, name, Expected(magic=_ZIP), connection, report)
+    try:
+        repack.repack(archive, path, package.name, package.version)
+    except (OSError, ValueError) as error:
+        path.unlink(missing_ok=True)
+        reason = f"{package.name} could not be taken out of it"
+        raise EspalierError("environment_wrong_file", repr(error), host=host, name=name, reason=reason) from error
+    finally:
+        archive.unlink(missing_ok=True)
+    found = digest_of(path, connection.check)
+    if package.sha256 not in (None, found):
+        path.unlink()
+        detail = f"SHA-256 {found} in place of {package.sha256}"
+        raise EspalierError("environment_wrong_file", detail, host=host, name=name, reason="its files are others")
+    return Wheel(package, path, found)
 
 
 def _tell(report: Report, before: int, total: int, size: int) -> None:
