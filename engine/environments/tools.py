@@ -99,7 +99,8 @@ def clean_environment(work: Path) -> dict[str, str]:
     home, temporary = work / "home", work / "tmp"
     for folder in (home, temporary):
         make_folder(folder)
-    return {**kept, **dict.fromkeys(_HOMES, str(home)), **dict.fromkeys(_TEMPORARY, str(temporary))}
+    places = {**dict.fromkeys(_HOMES, str(home)), **dict.fromkeys(_TEMPORARY, str(temporary))}
+    return {**kept, **places, "ORT_DISABLE_TELEMETRY": "1"}  # else ONNX Runtime tells its maker that it was loaded
 
 
 def _find(places: Places) -> Path:

@@ -151,8 +151,10 @@ def test_the_zip_holds_the_extension_and_nothing_else(archive: Path) -> None:
     assert set(manifest["wheels"]) < wheels
     assert "build" not in manifest
     assert len(manifest["platforms"]) == 1
-    assert {field: manifest[field] for field in manifest if field not in ("wheels", "platforms")} == {
-        field: MANIFEST[field] for field in MANIFEST if field not in ("wheels", "platforms", "build")
+    assert manifest["blender_version_min"] == {"3.11": "4.2.0", "3.13": "4.3.0"}[VERSION]
+    own = ("wheels", "platforms", "blender_version_min", "build")
+    assert {field: manifest[field] for field in manifest if field not in own} == {
+        field: MANIFEST[field] for field in MANIFEST if field not in own
     }
     assert archive.stat().st_size < 90e6
 
@@ -174,6 +176,18 @@ def test_the_zip_is_the_same_wherever_and_whenever_it_is_built(archive: Path, tm
     again = build(tmp_path / "dist", copy)
     assert again.name == archive.name
     assert again.read_bytes() == archive.read_bytes()
+
+
+def test_a_zip_that_is_too_large_is_not_made(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import build;"
+        "build.LARGEST = 1_000_000; build.build(build.this_platform(), sys.argv[2], Path(sys.argv[3]))"
+    )
+    command = [sys.executable, "-c", script, str(WHEELS), VERSION, str(tmp_path / "dist")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert re.search(r"would have [\d.]+ MB, more than 1\. Leave something out", result.stderr)
+    assert not list((tmp_path / "dist").iterdir())
 
 
 def test_the_zips_wheels_suit_the_numpy_of_each_blender(archive: Path) -> None:

@@ -174,7 +174,7 @@ def test_a_place_that_may_not_be_written(setup: Setup, tmp_path: Path) -> None:
 
 
 def test_a_proxy_is_used_and_its_password_stays_secret(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "localhost")
     real = setup.hub.url
     setup.proxy = real.replace("//", "//me:secret@")
     setup.hub.url = "http://hub.invalid"
