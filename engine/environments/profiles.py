@@ -46,7 +46,7 @@ PROFILES: Mapping[str, Profile] = {
         purpose="Cuts the subject out of any photo, on the processor",
         platforms=(LINUX, WINDOWS, MACOS),
         needs_gpu=False,
-        unpacked=3.5,
+        unpacked=3.1,
         loaded={**_COMMON, "onnxruntime": "onnxruntime"},
         found=_SLOW,
     ),

@@ -20,7 +20,7 @@ from .tools import run_tool
 from .wheel import normalized
 from .wheelhouse import Check, Report
 
-VERIFYING, LOADING = "Verifying files", "Loading packages"
+VERIFYING, LOADING = "Verifying files", "Loading packages for the first time"
 _BLOCK = 1 << 20
 _TRIAL = """
 import importlib, importlib.util, json, sys

@@ -30,7 +30,7 @@ from tests.support.tiny_wheels import ROOT, write_lock
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 STAGES = (
     "Checking what is here", "Downloading", "Making the environment", "Installing", "Verifying files",
-    "Loading packages", "first rename", "second rename",
+    "Loading packages for the first time", "first rename", "second rename",
 )  # fmt: skip
 KILLED = """
 import os, sys
@@ -183,7 +183,6 @@ def test_what_is_deleted_or_changed_by_hand_is_seen_and_repaired(house: House) -
     for harm in (
         lambda: change(modules / "rembg" / "bg" / "__init__.py"),
         lambda: (modules / "rembg" / "__init__.py").unlink(),
-        lambda: change(records(folder)["rembg"]),
         lambda: shutil.rmtree(records(folder)["rembg"].parent),
     ):
         harm()
@@ -292,14 +291,13 @@ def test_two_at_once(house: House) -> None:
 
 
 def test_a_place_with_any_letters(tmp_path: Path) -> None:
-    for number, name in enumerate(("räum mit Leerzeichen", "部屋 комната", "50% #1 & 'so'")):
-        house = House(tmp_path / str(number), name=name)
-        with serving(house.offer) as index:
-            house.lock()
-            house.run("install", index.url)
-        assert house.ready()
-        assert house.status.python is not None
-        subprocess.run([house.status.python, "-I", "-c", "import rembg.bg"], check=True)
+    house = House(tmp_path, name="räum mit 50% #1 & 'so' 部屋 комната")
+    with serving(house.offer) as index:
+        house.lock()
+        house.run("install", index.url)
+    assert house.ready()
+    assert house.status.python is not None
+    subprocess.run([house.status.python, "-I", "-c", "import rembg.bg"], check=True)
 
 
 @contextmanager
@@ -369,6 +367,7 @@ def test_a_folder_of_somebody_else(house: House, tmp_path: Path) -> None:
 
 def test_a_program_uv_that_is_missing_or_damaged_is_told(house: House, tmp_path: Path) -> None:
     real = house.places
+    shutil.rmtree(real.tools)
     house.places = replace(real, bundled=(tmp_path / "none",))
     assert failure(house, CLOSED).code == "environment_tool"
     (tmp_path / "none").mkdir()
@@ -379,6 +378,7 @@ def test_a_program_uv_that_is_missing_or_damaged_is_told(house: House, tmp_path:
     assert failure(house, CLOSED).code == "environment_tool"
     house.places = real
     program = unpack_uv(real)
+    program.unlink()
     program.write_bytes(b"something else")
     assert unpack_uv(real).stat().st_size > 10**6
     with serving(house.offer) as index:

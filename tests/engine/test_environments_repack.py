@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from engine.environments.connection import Connection
+from engine.environments.gather import gather
 from engine.environments.lock import Lock, Package
 from engine.environments.places import Places
 from engine.environments.repack import repack, wheel_name
 from engine.environments.sources import Sources
-from engine.environments.wheelhouse import gather
 from engine.errors import EspalierError
 from tests.support.index_server import Fault, IndexServer, Offer
 
