@@ -5,23 +5,33 @@ The packages are tiny, from an index of our own on loopback; uv, the zip and the
 """
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
-ROOT = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]
-sys.path.append(str(ROOT))
+sys.path.append(str(Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]))
 
 import bpy
 import driver
 
-from tests.support.index_server import Fault, Offer, serving
+from tests.support.index_server import Fault, IndexServer, Offer, serving
 from tests.support.tiny_wheels import entry, profile_wheels, write_lock
 
 MODULE = "bl_ext.user_default.espalier"
 HEADER = 233
 """From the upper part of Generate, with no image chosen, to the header of the last sub-panel."""
+
+
+def answer(server, *arguments, original=IndexServer.process_request_thread):
+    """Answer a request; a client that hangs up must not end Blender, which leaves SIGPIPE at its default."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    original(server, *arguments)
+
+
+IndexServer.process_request_thread = answer
 
 
 def module(name):
