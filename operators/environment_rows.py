@@ -10,7 +10,7 @@ import bpy
 
 from ..engine.errors import EspalierError
 from . import environments
-from .environments import KINDS, Kind
+from .environments import KINDS, STOPPED, Kind
 from .text import amount, draw_wrapped, duration
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UI
         return
     for sentence in sentences(status) if status is not None else ():
         write(column, sentence)
-    if state.profile == kind.profile:
+    why = status.why if status is not None else None
+    if state.profile == kind.profile and (why is None or str(why) != str(state.error)):
         _draw_end(box, state.error, state.told, write)
     row = box.row(align=True)
     row.enabled = not state.working
@@ -123,7 +124,10 @@ def _draw_end(
         return
     row = box.row()
     row.alert = error is not None
-    row.label(text="Not Done" if error is not None else "Done", icon="ERROR" if error is not None else "INFO")
+    if error is not None:
+        row.label(text="Not Done", icon="ERROR")
+    else:
+        row.label(text="Stopped" if told == (STOPPED,) else "Done", icon="INFO")
     row.operator("espalier.dismiss_environment", text="", icon="X", emboss=False)
     column = box.column(align=True)
     for sentence in (error.cause, error.remedy) if error is not None else told:
