@@ -27,6 +27,8 @@ FILES = ("LICENSE", "__init__.py", "wheels/NOTICES.md")
 PACKAGES = ("engine", "operators", "panels")
 SUFFIXES = frozenset({".py", ".json", ".png", ".toml"})
 EPOCH = (2000, 1, 1, 0, 0, 0)
+LARGEST = 90_000_000
+"""The most bytes that a zip may have, unless it is a bundle for work without a network."""
 
 
 def main() -> int:
@@ -68,6 +70,11 @@ def build(platform: str, version: str, output: Path, offline: Sequence[Path] = (
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for member in sorted(members):
                 _add(archive, member, members[member])
+        if path.stat().st_size > LARGEST and not offline:
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            fail(
+                f"{name} would have {size}, more than {LARGEST / 1e6:.0f}.", "Leave something out, or lock it smaller."
+            )
         if target.exists() and filecmp.cmp(target, path, shallow=False):
             return target
     say(f"Built {target.name} ({target.stat().st_size / 1e6:.0f} MB)")

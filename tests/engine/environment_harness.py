@@ -26,7 +26,7 @@ from tests.support.tiny_wheels import EXPLICIT, entry, profile_wheels, uv_folder
 NEEDS_UV = "uv is not installed beside these tests, and its wheel does not lie in wheels/ (make wheels)"
 CLOSED = "http://127.0.0.1:9/simple/"
 """An index at which nobody answers."""
-PATIENCE_S = 240.0
+PATIENCE_S = 120.0
 
 
 def nothing(*_: object) -> None:
