@@ -21,7 +21,7 @@ from pathlib import Path
 
 import fetch
 from common import DIST, MANIFEST, ROOT, WHEELS, fail, manifest, replacing, say
-from targets import BUNDLES, this_platform
+from targets import BUNDLES, OLDEST_BLENDER, this_platform
 
 FILES = ("LICENSE", "__init__.py", "wheels/NOTICES.md")
 PACKAGES = ("engine", "operators", "panels")
@@ -61,6 +61,7 @@ def build(platform: str, version: str, output: Path, offline: Sequence[Path] = (
     wheels = fetch.wheels(platform, version)
     name = f"espalier-{manifest()['version']}-{platform.replace('-', '_')}-py{version.replace('.', '')}{suffix}.zip"
     text = write_wheel_list(MANIFEST.read_text("utf-8"), [platform], [path.name for path in wheels])
+    text = re.sub(r"(?m)^(blender_version_min = ).*$", rf'\1"{OLDEST_BLENDER[version]}"', text)
     text = text[: text.index("\n[build]\n")]
     members: dict[str, Path | bytes] = {path.relative_to(ROOT).as_posix(): path for path in sources()}
     members[MANIFEST.name] = text.encode()

@@ -151,8 +151,10 @@ def test_the_zip_holds_the_extension_and_nothing_else(archive: Path) -> None:
     assert set(manifest["wheels"]) < wheels
     assert "build" not in manifest
     assert len(manifest["platforms"]) == 1
-    assert {field: manifest[field] for field in manifest if field not in ("wheels", "platforms")} == {
-        field: MANIFEST[field] for field in MANIFEST if field not in ("wheels", "platforms", "build")
+    assert manifest["blender_version_min"] == {"3.11": "4.2.0", "3.13": "4.3.0"}[VERSION]
+    own = ("wheels", "platforms", "blender_version_min", "build")
+    assert {field: manifest[field] for field in manifest if field not in own} == {
+        field: MANIFEST[field] for field in MANIFEST if field not in own
     }
     assert archive.stat().st_size < 90e6
 
