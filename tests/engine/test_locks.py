@@ -175,8 +175,22 @@ class Indexes:
         return json.loads(result.stdout)
 
 
+FETCHING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import fetch, targets
+fetch.carried(targets.this_platform())
+"""
+
+
+@pytest.fixture(scope="module")
+def uv() -> None:
+    """Have uv's wheel here before an index is in pip's place that has nothing of it."""
+    subprocess.run([sys.executable, "-c", FETCHING, str(WHEELS)], check=True, cwd=ROOT)
+
+
 @pytest.fixture
-def indexes(tmp_path: Path) -> Iterator[Indexes]:
+def indexes(tmp_path: Path, uv: None) -> Iterator[Indexes]:
     """Serve both; each of the extensions exists on both, on the registry in a much higher version."""
     decoy, own = Offer(), Offer()
     decoy.add("tools", wheel(tmp_path, "tools", "1.5", ("cumesh", "helper>=1", 'other; sys_platform == "win32"')))
