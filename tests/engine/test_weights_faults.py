@@ -224,7 +224,7 @@ def test_a_client_that_is_missing_or_a_python_that_does_not_start(setup: Setup, 
 def test_how_it_stands_is_told_in_milliseconds(setup: Setup) -> None:
     setup.run()
     best = min(_seconds(lambda: weights.status_of(setup.places)) for _ in range(20))
-    assert best < 0.05
+    assert best < 0.25
     assert set(FILES) == {"cpu", "cuda"}
 
 
