@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import EspalierError
 from ..files import make_folder, replacing
+from ..workers.launch import QUIET
 from .places import Places
 from .platforms import this_platform
 from .wheel import parse_wheel, version_key
@@ -100,7 +101,7 @@ def clean_environment(work: Path) -> dict[str, str]:
     for folder in (home, temporary):
         make_folder(folder)
     places = {**dict.fromkeys(_HOMES, str(home)), **dict.fromkeys(_TEMPORARY, str(temporary))}
-    return {**kept, **places, "ORT_DISABLE_TELEMETRY": "1"}  # else ONNX Runtime tells its maker that it was loaded
+    return {**kept, **places, **QUIET}
 
 
 def _find(places: Places) -> Path:
