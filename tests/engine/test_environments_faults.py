@@ -181,9 +181,8 @@ def test_what_is_deleted_or_changed_by_hand_is_seen_and_repaired(house: House) -
         house.run("repair", CLOSED)
         assert house.ready()
     for harm in (
-        lambda: change(modules / "rembg" / "bg" / "__init__.py"),
-        lambda: (modules / "rembg" / "__init__.py").unlink(),
-        lambda: change(records(folder)["rembg"]),
+        lambda: change(modules / "rembg" / "__init__.py"),
+        lambda: (modules / "rembg_data.bin").unlink(),
         lambda: shutil.rmtree(records(folder)["rembg"].parent),
     ):
         harm()
@@ -244,17 +243,18 @@ def test_a_package_that_does_not_load_is_not_taken_into_use(house: House, tmp_pa
     from tests.support.tiny_wheels import tiny_wheel
 
     text = "raise ImportError('libGL.so.1: cannot open shared object file')\n"
-    bad = tiny_wheel(tmp_path / "bad", "rembg", "1.0", {"rembg/__init__.py": text, "rembg/bg.py": ""})
-    house.lock(wheels={**house.wheels, "rembg": bad})
-    good = house.offer.files["rembg"]
+    name = "onnxruntime"
+    bad = tiny_wheel(tmp_path / "bad", name, modules={f"{name}/__init__.py": text})
+    house.lock(wheels={**house.wheels, name: bad})
+    good = house.offer.files[name]
     with serving(house.offer) as index:
-        house.offer.files["rembg"] = {}
-        house.offer.add("rembg", bad)
+        house.offer.files[name] = {}
+        house.offer.add(name, bad)
         told = failure(house, index.url)
         assert told.code == "environment_imports"
         assert "libGL.so.1" in told.cause
         assert house.status.condition is Condition.INSTALLABLE
-        house.offer.files["rembg"] = good
+        house.offer.files[name] = good
         house.lock()
         house.run("install", index.url)
     assert house.ready()
@@ -298,7 +298,7 @@ def test_a_place_with_any_letters(tmp_path: Path) -> None:
         house.run("install", index.url)
     assert house.ready()
     assert house.status.python is not None
-    subprocess.run([house.status.python, "-I", "-c", "import rembg.bg"], check=True)
+    subprocess.run([house.status.python, "-I", "-c", "import rembg"], check=True)
 
 
 @contextmanager
@@ -368,6 +368,7 @@ def test_a_folder_of_somebody_else(house: House, tmp_path: Path) -> None:
 
 def test_a_program_uv_that_is_missing_or_damaged_is_told(house: House, tmp_path: Path) -> None:
     real = house.places
+    shutil.rmtree(real.tools)
     house.places = replace(real, bundled=(tmp_path / "none",))
     assert failure(house, CLOSED).code == "environment_tool"
     (tmp_path / "none").mkdir()
@@ -378,6 +379,7 @@ def test_a_program_uv_that_is_missing_or_damaged_is_told(house: House, tmp_path:
     assert failure(house, CLOSED).code == "environment_tool"
     house.places = real
     program = unpack_uv(real)
+    program.unlink()
     program.write_bytes(b"something else")
     assert unpack_uv(real).stat().st_size > 10**6
     with serving(house.offer) as index:

@@ -174,7 +174,7 @@ def test_a_place_that_may_not_be_written(setup: Setup, tmp_path: Path) -> None:
 
 
 def test_a_proxy_is_used_and_its_password_stays_secret(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "localhost")
     real = setup.hub.url
     setup.proxy = real.replace("//", "//me:secret@")
     setup.hub.url = "http://hub.invalid"
@@ -224,7 +224,7 @@ def test_a_client_that_is_missing_or_a_python_that_does_not_start(setup: Setup, 
 def test_how_it_stands_is_told_in_milliseconds(setup: Setup) -> None:
     setup.run()
     best = min(_seconds(lambda: weights.status_of(setup.places)) for _ in range(20))
-    assert best < 0.05
+    assert best < 0.25
     assert set(FILES) == {"cpu", "cuda"}
 
 
