@@ -38,14 +38,16 @@ def flash_attn_qkvpacked_func(
     qkv: torch.Tensor, dropout_p: float = 0.0, softmax_scale: float | None = None
 ) -> torch.Tensor:
     """Return what `flash_attn_func` does for `qkv` (B, L, 3, H, C)."""
-    return flash_attn_func(*qkv.unbind(dim=2), dropout_p, softmax_scale)
+    q, k, v = qkv.unbind(dim=2)
+    return flash_attn_func(q, k, v, dropout_p, softmax_scale)
 
 
 def flash_attn_kvpacked_func(
     q: torch.Tensor, kv: torch.Tensor, dropout_p: float = 0.0, softmax_scale: float | None = None
 ) -> torch.Tensor:
     """Return what `flash_attn_func` does for `kv` (B, Lk, 2, H, C)."""
-    return flash_attn_func(q, *kv.unbind(dim=2), dropout_p, softmax_scale)
+    k, v = kv.unbind(dim=2)
+    return flash_attn_func(q, k, v, dropout_p, softmax_scale)
 
 
 def flash_attn_varlen_func(
@@ -84,8 +86,8 @@ def flash_attn_varlen_qkvpacked_func(
     softmax_scale: float | None = None,
 ) -> torch.Tensor:
     """Return what `flash_attn_varlen_func` does for `qkv` (T, 3, H, C)."""
-    spans = (cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
-    return flash_attn_varlen_func(*qkv.unbind(dim=1), *spans, dropout_p, softmax_scale)
+    q, k, v = qkv.unbind(dim=1)
+    return flash_attn_varlen_func(q, k, v, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen, dropout_p, softmax_scale)
 
 
 def flash_attn_varlen_kvpacked_func(
@@ -99,8 +101,10 @@ def flash_attn_varlen_kvpacked_func(
     softmax_scale: float | None = None,
 ) -> torch.Tensor:
     """Return what `flash_attn_varlen_func` does for `kv` (Tk, 2, H, C)."""
-    spans = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    return flash_attn_varlen_func(q, *kv.unbind(dim=1), *spans, dropout_p, softmax_scale)
+    k, v = kv.unbind(dim=1)
+    return flash_attn_varlen_func(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale
+    )
 
 
 def _alike(ends_q: list[int], ends_k: list[int]) -> list[tuple[list[int], int, list[int], int]]:

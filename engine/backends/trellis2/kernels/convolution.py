@@ -77,8 +77,6 @@ def convolve(
 
 def _offsets(kernel_size: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int, int, int]]:
     """Return the step from a voxel to the one under each tap, (0, dx, dy, dz)."""
-    spans = [
-        [(place - size // 2) * apart for place in range(size)]
-        for size, apart in zip(kernel_size, dilation, strict=True)
-    ]
+    both = zip(kernel_size, dilation, strict=True)
+    spans = [[(place - size // 2) * apart for place in range(size)] for size, apart in both]
     return [(0, x, y, z) for x, y, z in itertools.product(*spans)]

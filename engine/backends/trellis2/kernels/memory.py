@@ -23,7 +23,7 @@ def set_limit_bytes(limit: int) -> None:
 
 
 def pieces(rows: int, row_bytes: int) -> Iterator[slice]:
-    """Yield slices that cover `rows` in order; each takes no more than the limit at `row_bytes` a row, or is one row."""
+    """Yield slices that cover `rows` in order; each is one row, or within the limit at `row_bytes` a row."""
     step = max(1, _limit // max(1, row_bytes))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

@@ -46,6 +46,7 @@ def install(names: Iterable[str] = NAMES, *, limit_bytes: int | None = None) -> 
     if absent:
         from .contents import contents
 
+        _let_transformers_look()
         for name in absent:
             for path, content in contents(name).items():
                 _put(path, content)
@@ -91,6 +92,15 @@ def _is_ours(name: str) -> bool:
 
 def _is_there(name: str) -> bool:
     return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
+def _let_transformers_look() -> None:
+    """Have transformers find out what is installed before we put anything in: it remembers its first answer."""
+    if importlib.util.find_spec("transformers") is not None:
+        from transformers.utils import is_flash_attn_2_available, is_torchvision_available
+
+        is_flash_attn_2_available()
+        is_torchvision_available()
 
 
 def _put(path: str, content: Mapping[str, Any]) -> None:
