@@ -26,7 +26,7 @@ class VoxelKeys:
         self._sorted, self._rows = torch.sort(self._keys(coords.long()))
 
     def rows(self, coords: torch.Tensor) -> torch.Tensor:
-        """Return int64 (...): the row of each voxel of `coords` (..., 4), or -1 for none, which all off the volume are."""
+        """Return int64 (...): the row of each voxel of `coords` (..., 4), or -1 where there is none."""
         if not len(self._sorted):
             return torch.full(coords.shape[:-1], -1, dtype=torch.int64, device=coords.device)
         coords = coords.long()
