@@ -174,7 +174,9 @@ def check(
             start = done
             found = _sha256(path, lambda count, start=start: tell((start + count) / total))  # type: ignore[misc]
             if found != expected:
-                raise EspalierError("trellis2_weights_damaged", path=path, reason="its SHA-256 is not the published one")
+                raise EspalierError(
+                    "trellis2_weights_damaged", path=path, reason="its SHA-256 is not the published one"
+                )
             good[str(path)] = [expected, mark]
         done += size
         tell(done / total)

@@ -88,7 +88,7 @@ def _ensure_cuda() -> None:
         try:
             torch.cuda.init()
         except (RuntimeError, AssertionError) as error:
-            if gpu_seen or "driver" in str(error).lower() and "no nvidia driver" not in str(error).lower():
+            if gpu_seen or ("driver" in str(error).lower() and "no nvidia driver" not in str(error).lower()):
                 raise EspalierError("trellis2_driver", str(error), cuda=built) from None
         raise EspalierError("trellis2_no_gpu")
     if torch.version.cuda:

@@ -24,25 +24,31 @@ SPARE_GIB = 6
 
 
 class Resident:
-    """One model with the tensors that it was loaded into."""
+    """One model with the tensors that it was loaded into. Its own `to` and `cpu`, which upstream calls, are ours."""
 
     def __init__(self, module: Any, pinned: bool) -> None:
         self.module = module
-        self._home: dict[int, Any] = {}
+        self.here = False
+        """Whether the weights are on the device."""
         self._pinned = pinned
         self._held = [*module.parameters(), *module.buffers()]
-        for tensor in self._held:
-            self._home[id(tensor)] = _pin(tensor.data) if pinned else tensor.data
+        self._home = [_pin(tensor.data) if pinned else tensor.data for tensor in self._held]
+        module.to, module.cpu = self.to, self.leave
 
-    def to(self, device: Any) -> None:
-        """Bring the weights to `device`."""
-        for tensor in self._held:
-            tensor.data = self._home[id(tensor)].to(device, non_blocking=self._pinned)
+    def to(self, device: Any) -> Any:
+        """Bring the weights to `device`; return the model."""
+        if not self.here:
+            self.here = True
+            for tensor, home in zip(self._held, self._home, strict=True):
+                tensor.data = home.to(device, non_blocking=self._pinned)
+        return self.module
 
-    def leave(self) -> None:
-        """Go back to the machine's memory."""
-        for tensor in self._held:
-            tensor.data = self._home[id(tensor)]
+    def leave(self) -> Any:
+        """Go back to the machine's memory; return the model."""
+        self.here = False
+        for tensor, home in zip(self._held, self._home, strict=True):
+            tensor.data = home
+        return self.module
 
 
 def _pin(tensor: Any) -> Any:
@@ -61,7 +67,6 @@ class Models(Mapping[str, Any]):
         self._checkpoint, self._device = checkpoint, device
         self._load_features = load_features
         self._loaded: dict[str, Resident] = {}
-        self._on_device: set[str] = set()
         self.features: Any = None
 
     def __getitem__(self, name: str) -> Any:
@@ -78,7 +83,7 @@ class Models(Mapping[str, Any]):
     @property
     def on_device(self) -> frozenset[str]:
         """The names of those whose weights are on the GPU."""
-        return frozenset(self._on_device)
+        return frozenset(name for name, resident in self._loaded.items() if resident.here)
 
     @property
     def loaded(self) -> frozenset[str]:
@@ -87,14 +92,16 @@ class Models(Mapping[str, Any]):
 
     @contextmanager
     def within(self, names: tuple[str, ...], plan: Plan) -> Iterator[None]:
-        """Have the models `names` on the GPU; afterwards only what `plan` lets stay there. Raises EspalierError."""
+        """Have the models `names` loaded, and on the GPU if `plan` lets them stay; upstream moves them if not.
+
+        Raises EspalierError `trellis2_weights_unfit`.
+        """
         if not plan.stay:
-            self._leave(self._on_device - set(names))
+            self._leave()
         try:
             for name in names:
                 resident = self._resident(name)
-                if name not in self._on_device:
-                    self._on_device.add(name)
+                if plan.stay:
                     resident.to(self._device.torch)
             yield
         finally:
@@ -103,7 +110,7 @@ class Models(Mapping[str, Any]):
 
     def leave(self) -> None:
         """Take all models off the GPU; where the machine's own memory is short, out of that too."""
-        self._leave(set(self._on_device))
+        self._leave()
         free, total = host_memory()
         if self._device.kind != "cpu" and total and free < SPARE_GIB * GIB:
             self._loaded.clear()
@@ -112,15 +119,15 @@ class Models(Mapping[str, Any]):
 
     def drop(self) -> None:
         """Forget all models."""
-        self._on_device.clear()
+        self._leave()
         self._loaded.clear()
         self.features = None
         self._device.release()
 
-    def _leave(self, names: set[str]) -> None:
-        for name in names:
-            self._loaded[name].leave()
-            self._on_device.discard(name)
+    def _leave(self) -> None:
+        for resident in self._loaded.values():
+            if resident.here:
+                resident.leave()
 
     def _resident(self, name: str) -> Resident:
         if name not in self._loaded:

@@ -12,13 +12,20 @@ REUSE_BELOW = 0.05
 Tell = Callable[[float], None]
 
 
-def steered(base: type[Any], sigma_min: float, tell: Tell, check: Callable[[], None], fast: bool = False) -> Any:
+def steered(
+    base: type[Any],
+    sigma_min: float,
+    tell: Tell,
+    check: Callable[[], None],
+    fast: bool = False,
+    begin: Callable[[Any], None] = lambda _: None,
+) -> Any:
     """Return a sampler of upstream's class `base` (FlowEulerGuidanceIntervalSampler).
 
     `tell` hears the fraction of its steps after each, `check` is called before every part of a model and may raise.
     With `fast` a step takes over the velocity of the one before where that hardly changes: at most every other step,
     never the first two or the last, and never across an end of the guidance interval. An approximation: what was left
-    out is in `skipped`, of `total` steps.
+    out is in `skipped`, of `total` steps. `begin` is called with the sampler before each row of steps.
     """
 
     class Steered(base):  # type: ignore[misc]
@@ -27,6 +34,7 @@ def steered(base: type[Any], sigma_min: float, tell: Tell, check: Callable[[], N
             self.total = self.skipped = 0
 
         def sample(self, model: Any, noise: Any, cond: Any, neg_cond: Any, *args: Any, **options: Any) -> Any:
+            begin(self)
             self._steps = args[0] if args else options.get("steps", 50)
             self._done = 0
             self._velocities: list[Any] = []
