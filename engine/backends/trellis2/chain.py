@@ -104,8 +104,8 @@ class Chain:
         if kind != "512" and made.facts["resolution"] != _FULL_RESOLUTION[kind]:
             self._lowered(_FULL_RESOLUTION[kind], made.facts["resolution"], int(arguments.run["max_num_tokens"]))
         found = made.tensors
-        names = ("vertices", "faces", "coords", "attributes")
-        return Decoded(*(found[name].numpy() for name in names), int(made.facts["resolution"]))
+        arrays = {name: found[name].numpy() for name in ("vertices", "faces", "coords", "attributes")}
+        return Decoded(**arrays, resolution=int(made.facts["resolution"]))
 
     def _sampled(self, kind: str, base: Mapping[str, Any], features: Mapping[str, Any], arguments: Arguments) -> Entry:
         """Return the decoded mesh and volume, by way of the three samplers."""

@@ -156,7 +156,8 @@ def check(
 ) -> None:
     """See that the files of the models `names`, and of the image features, are all there and whole.
 
-    Hashing is done once a file: that it was found good is kept in `remembered`. `tell` hears the fraction and may raise.
+    Hashing is done once a file: that it was found good is kept in `remembered`. `tell` hears the fraction, and may
+    raise.
     Raises EspalierError `trellis2_weights_missing` or `trellis2_weights_damaged`.
     """
     files = [checkpoint.models[name] for name in names]
@@ -216,7 +217,7 @@ def check_layout(path: Path) -> None:
 
 
 def known_hash(path: Path) -> str | None:
-    """Return the SHA-256 that `path` must have: the name of its blob in a Hugging Face cache, or what SHA256SUMS says."""
+    """Return the SHA-256 that `path` must have: its blob's name in a Hugging Face cache, or what SHA256SUMS says."""
     blob = path.resolve()
     if blob.parent.name == "blobs" and _HASH.fullmatch(blob.name):
         return blob.name

@@ -91,9 +91,9 @@ def export(
         except RuntimeError as error:
             reason = "the compiled one failed"
             print(f"the compiled exporter failed: {error}", flush=True)
-        told = (f"The mesh was exported by Espalier's own exporter, because {reason}.",)
+        told = [f"The mesh was exported by Espalier's own exporter, because {reason}."]
     else:
-        told = ()
+        told = []
     made = _own(decoded, options, name, path, run)
     return Made(made.glb, {**made.facts, "exporter_reason": reason}, (*made.notices, *told))
 
