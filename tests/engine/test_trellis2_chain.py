@@ -138,9 +138,7 @@ def test_a_second_run_repeats_nothing(weights: Path, tmp_path: Path) -> None:
     ],
     ids=lambda change: next(iter(change)) if isinstance(change, dict) else str(change),
 )
-def test_a_change_repeats_what_depends_on_it(
-    weights: Path, tmp_path: Path, change: dict[str, Any], kept: int
-) -> None:
+def test_a_change_repeats_what_depends_on_it(weights: Path, tmp_path: Path, change: dict[str, Any], kept: int) -> None:
     cache = Cache(tmp_path, LARGE)
     Job(weights, cache=cache).make()
     changed = Job(weights, cache=cache)

@@ -131,7 +131,10 @@ def test_each_missing_file_is_named(root: Path, name: str, ending: str) -> None:
     ids=["cut", "longer", "short", "empty", "page", "garbled", "list"],
 )
 def test_each_damaged_file_is_named(root: Path, change: Any, reason: str) -> None:
-    for path in (main_of(root) / "ckpts" / "tex_slat_decoder.safetensors", snapshot(root, DINOV3) / "model.safetensors"):
+    for path in (
+        main_of(root) / "ckpts" / "tex_slat_decoder.safetensors",
+        snapshot(root, DINOV3) / "model.safetensors",
+    ):
         before = path.read_bytes()
         path.write_bytes(change(before))
         with pytest.raises(EspalierError) as caught:

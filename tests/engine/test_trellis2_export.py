@@ -78,7 +78,7 @@ def test_all_settings_arrive_and_the_mesh_comes_back(tmp_path: Path, monkeypatch
     told = tmp_path / "told"
     monkeypatch.setenv("STANDIN_TOLD", str(told))
     rows = [row for row in ROWS if row[2] == "to_glb"]
-    made = exported(tmp_path, **{row[0]: row[1] for row in rows if row[0] != "texture_size"}, **{"texture_size": "2048"})
+    made = exported(tmp_path, **{row[0]: row[1] for row in rows if row[0] != "texture_size"}, texture_size="2048")
     given = ast.literal_eval(told.read_text("utf-8"))
     for name, _, _, keyword, expected in rows:
         assert given[keyword] == pytest.approx(2048 if name == "texture_size" else expected), name

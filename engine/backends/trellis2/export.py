@@ -98,7 +98,9 @@ def export(
     return Made(made.glb, {**made.facts, "exporter_reason": reason}, (*made.notices, *told))
 
 
-def _compiled(decoded: Decoded, options: Mapping[str, Any], name: str, path: Path, run: Run, limit_s: float, where: str) -> Made:
+def _compiled(
+    decoded: Decoded, options: Mapping[str, Any], name: str, path: Path, run: Run, limit_s: float, where: str
+) -> Made:
     """Export by `o_voxel.postprocess.to_glb`; raises _TimeUp, MemoryError, RuntimeError, Cancelled."""
     deadline = time.monotonic() + limit_s
 
