@@ -199,3 +199,18 @@ def test_checking_can_be_stopped(root: Path) -> None:
 
     with pytest.raises(Stop):
         checkpoints.check(checkpoints.read(root), tuple(WANTED), None, tell)
+
+
+def test_an_index_tells_where_files_lie_and_what_their_digest_is(root: Path) -> None:
+    path = main_of(root) / "ckpts" / "shape_slat_decoder.safetensors"
+    moved = root.parent / "cache" / "elsewhere.safetensors"
+    moved.parent.mkdir()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    os.rename(path, moved)
+    entry = {"path": str(moved), "revision": "x", "size": 1, "sha256": digest}
+    (root / "weights.json").write_text(json.dumps({f"{TRELLIS2}/ckpts/{path.name}": entry, "rubbish": 3}))
+    check(root)
+    assert checkpoints.read(root).models["shape_slat_decoder"].weights == moved
+    write_tensor(moved, b"stuvwxyz")
+    with pytest.raises(EspalierError, match="SHA-256"):
+        check(root)

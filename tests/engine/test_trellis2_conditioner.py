@@ -21,6 +21,7 @@ pytest.importorskip("safetensors", reason="safetensors is not installed in this 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from engine.backends.trellis2 import conditioner  # noqa: E402
+from engine.backends.trellis2.checkpoint import ModelFiles  # noqa: E402
 from engine.errors import EspalierError  # noqa: E402
 from tests.engine.trellis2_checkpoint import write_features  # noqa: E402
 from tests.engine.trellis2_harness import one_thread  # noqa: E402
@@ -107,6 +108,10 @@ def mend_torchvision() -> None:
 mend_torchvision()
 
 
+def files(folder: Path) -> ModelFiles:
+    return ModelFiles("features", folder / "config.json", folder / "model.safetensors")
+
+
 def needs(library: str) -> None:
     """Skip where `library` cannot be used here."""
     if library not in conditioner.libraries():
@@ -116,7 +121,7 @@ def needs(library: str) -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_features_are_those_of_the_paper(library: str, folder: Path, image: Image.Image) -> None:
     needs(library)
-    made = conditioner.load(folder, library)
+    made = conditioner.load(files(folder), library)
     for side in (64, 96):
         made.image_size = side
         expected = reference(load_file(str(folder / "model.safetensors")), image, side)
@@ -139,12 +144,12 @@ def test_the_layout_of_transformers_gives_the_same(
     for five in (False, True):
         named = {("model." + name if five and name.startswith("layer.") else name): v for name, v in state.items()}
         save_file({name: value.contiguous() for name, value in named.items()}, str(tmp_path / "model.safetensors"))
-        made = conditioner.load(tmp_path, library)
+        made = conditioner.load(files(tmp_path), library)
         made.image_size = 64
         found.append(made([image]))
     assert torch.equal(found[0], found[1])
     biased = load_file(str(folder / "model.safetensors"))
-    plain = conditioner.load(folder, library)
+    plain = conditioner.load(files(folder), library)
     plain.image_size = 64
     assert not torch.allclose(plain([image]), found[0], atol=1e-3), "the biases of the queries must count"
     assert biased
@@ -154,14 +159,14 @@ def test_the_layout_of_transformers_gives_the_same(
 def test_all_libraries_give_the_same(library: str, folder: Path, image: Image.Image) -> None:
     needs(library)
     needs("transformers")
-    first, second = conditioner.load(folder, "transformers"), conditioner.load(folder, library)
+    first, second = conditioner.load(files(folder), "transformers"), conditioner.load(files(folder), library)
     first.image_size = second.image_size = 80
     assert (first([image]) - second([image])).abs().max() < 2e-5
 
 
 def test_several_pictures_and_other_modes(folder: Path, image: Image.Image) -> None:
     needs("transformers")
-    made = conditioner.load(folder)
+    made = conditioner.load(files(folder))
     made.image_size = 64
     both = made([image, image.convert("L")])
     assert both.shape[0] == 2
@@ -175,12 +180,12 @@ def test_weights_that_lack_something(folder: Path, tmp_path: Path) -> None:
     save_file(state, str(tmp_path / "model.safetensors"))
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(EspalierError) as caught:
-        conditioner.load(tmp_path)
+        conditioner.load(files(tmp_path))
     assert caught.value.code == "trellis2_weights_unfit"
 
 
 def test_no_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conditioner, "libraries", tuple)
     with pytest.raises(EspalierError) as caught:
-        conditioner.load(folder)
+        conditioner.load(files(folder))
     assert caught.value.code == "trellis2_not_installed"

@@ -93,7 +93,7 @@ class Chain:
         pixels = np.asarray(picture.convert("RGB"))
         base = {
             "picture": hashlib.sha256(pixels.tobytes() + repr(pixels.shape).encode()).hexdigest(),
-            "features": sorted(path.name + str(path.stat().st_size) for path in self._checkpoint.features.iterdir()),
+            "features": self._checkpoint.features.identity,
             "device": self._device.kind,
         }
         sides = (512,) if kind == "512" else (512, 1024)
