@@ -53,8 +53,8 @@ test-blender: ## Test the add-on inside Blender as a Python module [BPY=4.2|4.5|
 test-window: ## Test the add-on in a real Blender window, under Xvfb where there is no display BLENDER=command
 	@$(PYTHON) tests/window/run.py --blender "$$BLENDER" $(TESTS)
 
-test-gpu: ## Test the CUDA engine, once this version has one
-	@echo "SKIPPED: the CUDA engine is not part of this version, so there is nothing to test on a GPU."
+test-gpu: ## Test the CUDA engine on a GPU with the real packages [GPU_PYTHON=the environment's Python]
+	@$(PYTHON) tests/gpu/run.py $(TESTS)
 
 test-trellis2: ## Test TRELLIS.2 itself, once this version has it
 	@echo "SKIPPED: TRELLIS.2 is not part of this version, so there is nothing to test."
