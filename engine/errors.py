@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .remote_errors import REMOTE, WRONG_ARGUMENTS
+from .trellis2_errors import TRELLIS2
 
 USAGE = 2
 """Exit code of a command that was given wrong arguments."""
@@ -266,6 +267,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Look at the log in {log}, and report it with the log attached.",
     ),
     **{code: (USAGE if code in WRONG_ARGUMENTS else FAILURE, *sentences) for code, sentences in REMOTE.items()},
+    **{code: (FAILURE, *sentences) for code, sentences in TRELLIS2.items()},
 }
 """code -> (exit code, sentence of cause, sentence of remedy), both with the fields of `EspalierError.fields`."""
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PLAIN = {
     *("engine.errors", "engine.files", "engine.offer"),
-    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request"),
+    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.trellis2_errors"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
@@ -25,8 +25,9 @@ CHILD = {
 ROOMS = {
     "engine": set(),
     "engine.parameters": set(),
-    "engine.errors": {"engine.remote_errors"},
+    "engine.errors": {"engine.remote_errors", "engine.trellis2_errors"},
     "engine.remote_errors": set(),
+    "engine.trellis2_errors": set(),
     "engine.files": {"engine.errors"},
     "engine.offer": {"engine.parameters"},
     "engine.progress": set(),

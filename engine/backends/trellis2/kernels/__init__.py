@@ -8,7 +8,17 @@ extension wheel, on ROCm, Apple's MPS and the CPU. Nothing here imports torch be
 from __future__ import annotations
 
 from .absent import NotPortable
-from .memory import set_limit_bytes
+from .memory import DEFAULT_BYTES, set_limit_bytes
 from .standin import NAMES, STAYS, install, installed, missing, remove
 
-__all__ = ["NAMES", "STAYS", "NotPortable", "install", "installed", "missing", "remove", "set_limit_bytes"]
+__all__ = [
+    "DEFAULT_BYTES",
+    "NAMES",
+    "STAYS",
+    "NotPortable",
+    "install",
+    "installed",
+    "missing",
+    "remove",
+    "set_limit_bytes",
+]
