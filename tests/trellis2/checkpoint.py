@@ -87,6 +87,10 @@ OCCUPIED = 0.0003
 SUBDIVIDED = 0.9
 """How far the bias of a subdivision lies above zero: most of a voxel's eight children stay, and quads come about."""
 
+CROSSED = (-3.5, -3.5, 2.5)
+"""How far the bias of an edge's crossing lies above zero, for edges along x, y, z: most of the surface comes out as
+sheets one above another, which can be simplified and unwrapped in seconds."""
+
 
 def write_checkpoint(root: Path, seed: int = 0) -> Path:
     """Write the checkpoint and the image features' model below `root`, as our own loader looks for them.
@@ -107,6 +111,8 @@ def write_checkpoint(root: Path, seed: int = 0) -> Path:
             _draw(model, generator)
             if part == "sparse_structure_decoder":
                 _occupy(model, generator)
+            if part == "shape_slat_decoder":
+                model.output_layer.bias[3:6] = torch.tensor(CROSSED)
         tensors = {key: value.contiguous() for key, value in model.state_dict().items() if not value.is_complex()}
         save_file(tensors, folder / f"{name}.safetensors")
         (folder / f"{name}.json").write_text(json.dumps(description, indent=4), "utf-8")

@@ -74,7 +74,7 @@ def test_an_image_becomes_a_glb(backend: Any, picture: Path, tmp_path: Path, kin
     assert "flex_gemm" in asset.facts["portable_kernels"]
     assert asset.thumbnail is not None
     assert Image.open(asset.thumbnail).size[0] > 0
-    assert [stage for stage in dict.fromkeys(one.stage for one in told)] == [stage.name for stage in backend.stages]
+    assert list(dict.fromkeys(one.stage for one in told)) == [stage.name for stage in backend.stages]
     assert told[-1].fraction <= 1.0
 
 
