@@ -12,7 +12,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from engine.backends.trellis2.kernels.conv_calls import sparse_submanifold_conv3d  # noqa: E402
 from engine.backends.trellis2.kernels.convolution import convolve, neighbor_map  # noqa: E402
-from tests.engine.kernel_volumes import Volume, limited, random_tensor, random_volume, volumes  # noqa: E402
+from tests.engine.kernel_volumes import LiveBytes, Volume, limited, random_tensor, random_volume, volumes  # noqa: E402
 
 
 def convolved(volume: Volume, feats, weight, bias=None, dilation=(1, 1, 1)):
@@ -62,6 +62,20 @@ def test_small_pieces_give_the_same_numbers(limit) -> None:
     with limited(limit):
         torch.testing.assert_close(convolved(volume, feats, weight, bias), whole, rtol=0, atol=1e-12)
         assert torch.equal(neighbor_map(volume.coords, volume.extent, (3, 3, 3)), mapped)
+
+
+def test_no_step_takes_more_memory_than_the_limit() -> None:
+    volume, limit = random_volume(41, (24, 24, 24), 1, 0.6), 100_000
+    mapped = neighbor_map(volume.coords, volume.extent, (3, 3, 3))
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        feats = random_tensor(42, len(volume.coords), 32, dtype=dtype)
+        weight = random_tensor(43, 16, 3, 3, 3, 32, dtype=dtype)
+        with limited(limit), LiveBytes() as live:
+            out = convolve(feats, mapped, weight)
+        assert out.nbytes + weight.nbytes < live.most <= out.nbytes + weight.nbytes + limit
+    with limited(limit), LiveBytes() as live:
+        mapped = neighbor_map(volume.coords, volume.extent, (3, 3, 3))
+    assert live.most <= mapped.nbytes + 48 * len(mapped) + limit
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

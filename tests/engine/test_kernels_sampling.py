@@ -11,7 +11,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from engine.backends.trellis2.kernels.sampling import grid_sample_3d  # noqa: E402
-from tests.engine.kernel_volumes import Volume, limited, random_tensor, random_volume, volumes  # noqa: E402
+from tests.engine.kernel_volumes import LiveBytes, Volume, limited, random_tensor, random_volume, volumes  # noqa: E402
 
 
 def sampled(volume: Volume, feats, points, mode="trilinear"):
@@ -74,6 +74,15 @@ def test_small_pieces_give_the_same_numbers(limit) -> None:
         whole = sampled(volume, feats, points, mode)
         with limited(limit):
             assert torch.equal(sampled(volume, feats, points, mode), whole)
+
+
+def test_no_step_takes_more_memory_than_the_limit() -> None:
+    volume, limit = random_volume(41, (24, 24, 24), 1, 0.1), 200_000
+    feats, points = random_tensor(42, len(volume.coords), 6).float(), random_points(volume, 43, 20_000).float()
+    for mode in ("trilinear", "nearest"):
+        with limited(limit), LiveBytes() as live:
+            out = sampled(volume, feats, points, mode)
+        assert live.most <= out.nbytes + 8 * len(points[0]) + 48 * len(feats) + limit
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
