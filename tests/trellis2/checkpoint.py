@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from engine.backends.trellis2.checkpoint import DINOV3, TRELLIS2
+
 LATENT_CHANNELS = 4
 COND_CHANNELS = 48
 SAMPLER = {
@@ -80,22 +82,28 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """The part a model plays in the pipeline -> the name of its files, and what its .json holds."""
 
-OCCUPIED = 0.002
+OCCUPIED = 0.0003
 """The share of the sparse structure's cells that come out as occupied."""
 SUBDIVIDED = 0.9
 """How far the bias of a subdivision lies above zero: most of a voxel's eight children stay, and quads come about."""
 
+CROSSED = (-3.5, -3.5, 2.5)
+"""How far the bias of an edge's crossing lies above zero, for edges along x, y, z: most of the surface comes out as
+sheets one above another, which can be simplified and unwrapped in seconds."""
 
-def write_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """Write the checkpoint into `folder` and return it; `trellis2` must be importable, with the kernels in place.
 
-    The weights are drawn anew from `seed`, also those that training starts at zero, so that every layer counts.
+def write_checkpoint(root: Path, seed: int = 0) -> Path:
+    """Write the checkpoint and the image features' model below `root`, as our own loader looks for them.
+
+    Returns the folder with `pipeline.json`. `trellis2` must be importable, with the kernels in place. The weights are
+    drawn anew from `seed`, also those that training starts at zero, so that every layer counts.
     """
     import torch
     from safetensors.torch import save_file
 
     models = importlib.import_module("trellis2.models")
     generator = torch.Generator().manual_seed(seed)
+    folder, features = root / TRELLIS2, root / DINOV3
     (folder / "ckpts").mkdir(parents=True)
     for part, (name, description) in MODELS.items():
         model = getattr(models, description["name"])(**description["args"])
@@ -103,15 +111,17 @@ def write_checkpoint(folder: Path, seed: int = 0) -> Path:
             _draw(model, generator)
             if part == "sparse_structure_decoder":
                 _occupy(model, generator)
+            if part == "shape_slat_decoder":
+                model.output_layer.bias[3:6] = torch.tensor(CROSSED)
         tensors = {key: value.contiguous() for key, value in model.state_dict().items() if not value.is_complex()}
         save_file(tensors, folder / f"{name}.safetensors")
         (folder / f"{name}.json").write_text(json.dumps(description, indent=4), "utf-8")
-    _write_conditioner(folder / "dinov3", generator)
-    (folder / "pipeline.json").write_text(json.dumps(_pipeline(folder), indent=4), "utf-8")
+    _write_conditioner(features, generator)
+    (folder / "pipeline.json").write_text(json.dumps(_pipeline(features), indent=4), "utf-8")
     return folder
 
 
-def _pipeline(folder: Path) -> dict[str, Any]:
+def _pipeline(features: Path) -> dict[str, Any]:
     normalization = {
         "mean": [0.1 * channel for channel in range(LATENT_CHANNELS)],
         "std": [1.0 + 0.2 * channel for channel in range(LATENT_CHANNELS)],
@@ -124,7 +134,7 @@ def _pipeline(folder: Path) -> dict[str, Any]:
             **dict.fromkeys(samplers, SAMPLER),
             "shape_slat_normalization": normalization,
             "tex_slat_normalization": normalization,
-            "image_cond_model": {"name": "DinoV3FeatureExtractor", "args": {"model_name": str(folder / "dinov3")}},
+            "image_cond_model": {"name": "DinoV3FeatureExtractor", "args": {"model_name": str(features)}},
             "rembg_model": {"name": "BiRefNet", "args": {"model_name": "briaai/RMBG-2.0"}},
             "default_pipeline_type": "1024_cascade",
         },

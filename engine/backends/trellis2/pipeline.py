@@ -41,7 +41,7 @@ def prepare_imports(autotune: Path | None) -> tuple[str, ...]:
         # By default it writes into the home folder.
         os.environ.setdefault("FLEX_GEMM_AUTOTUNE_CACHE_PATH", str(autotune / "flex_gemm_autotune.json"))
     names = tuple(name for name in absent if name != "flash_attn" or fallback == "flash_attn")
-    return kernels.install(names) if names else ()
+    return kernels.install(names) if names else kernels.installed()
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ import torch
 from .memory import pieces
 from .voxel_keys import VoxelKeys
 
-_LOOKUP_BYTES = 96
+_LOOKUP_BYTES = 136
 """Of temporary tensors to look one voxel up: its coordinates, key, place, row and masks."""
 
 

@@ -55,7 +55,7 @@ def flexible_dual_grid_to_mesh(
         weight = split_weight.reshape(-1)[rows]
         first = weight[:, 0] * weight[:, 2] > weight[:, 1] * weight[:, 3]
     else:
-        first = _bend(vertices, rows[:, _SPLIT_02]) > _bend(vertices, rows[:, _SPLIT_13])
+        first = _flatness(vertices, rows[:, _SPLIT_02]) > _flatness(vertices, rows[:, _SPLIT_13])
     triangles = torch.where(first[:, None], quads[:, _SPLIT_02], quads[:, _SPLIT_13])
     return vertices, triangles.reshape(-1, 3)
 
@@ -76,15 +76,11 @@ def _quads(coords: torch.Tensor, crossed: torch.Tensor, extent: Sequence[int]) -
     return torch.cat(found)
 
 
-def _bend(vertices: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
-    """Return (Q,): the size of the product of the normals of both triangles that `corners` (Q, 6) make of a quad.
-
-    As the format has it, the second normal is that of the quad's corners 2, 1, 3 of the six.
-    """
-    a, b, c, d = (vertices[corners[:, place]] for place in range(4))
-    one = torch.linalg.cross(b - a, c - a)
-    two = torch.linalg.cross(c - b, d - b)
-    return (one * two).sum(dim=1).abs()
+def _flatness(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
+    """Return (Q,): the cosine of the angle between the two triangles (Q, 6) of each quad."""
+    corners = vertices[triangles].reshape(-1, 2, 3, 3)
+    normals = torch.linalg.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
+    return torch.nn.functional.cosine_similarity(normals[:, 0], normals[:, 1], dim=1)
 
 
 def _grid(box: torch.Tensor, voxel_size: Numbers | None, grid_size: Numbers | None) -> tuple[torch.Tensor, list[int]]:
