@@ -87,7 +87,9 @@ def _write_lock(name: str, version: str) -> None:
     for platform in DEVELOPMENT:
         wanted = [f"{package}=={pin}" for package, pin in pins.items()] or [f"-r {requirements}"]
         tags = PLATFORM_TAGS[platform]
-        found = resolve.wheels(version, platform, tags, wanted, closure=not pins, before=before, without=described.without)
+        found = resolve.wheels(
+            version, platform, tags, wanted, closure=not pins, before=before, without=described.without
+        )
         if found is None and not pins:
             fail(f"{requirements.name} cannot be resolved.", "Change it, or look at the words above.")
         for wheel in found or ():

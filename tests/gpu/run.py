@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = """
 from importlib.util import find_spec
-lacking = [name for name in ("pytest", "torch", "safetensors", "transformers", "trellis2", "igl") if not find_spec(name)]
+wanted = ("pytest", "torch", "safetensors", "transformers", "trellis2", "igl")
+lacking = [name for name in wanted if not find_spec(name)]
 if lacking:
     print(f"{lacking[0]} is not installed in it")
 else:

@@ -34,8 +34,12 @@ from engine.request import GenerationRequest  # noqa: E402
 
 KINDS = {"512": 512, "1024_cascade": 1024, "1536_cascade": 1536}
 SMALL = {
-    **{"ss_sampling_steps": 3, "shape_slat_sampling_steps": 3, "tex_slat_sampling_steps": 3},
-    **{"texture_size": "1024", "decimation_target": 10_000, "remesh": False},
+    "ss_sampling_steps": 3,
+    "shape_slat_sampling_steps": 3,
+    "tex_slat_sampling_steps": 3,
+    "texture_size": "1024",
+    "decimation_target": 10_000,
+    "remesh": False,
 }
 SPARE = 64 << 20
 """Bytes of a CUDA context and its libraries that may come and go beside the models."""
@@ -96,9 +100,7 @@ def test_an_image_becomes_a_glb(
     print(asset.facts)
 
 
-def test_all_plans_give_nearly_the_same(
-    backend: Callable[..., Trellis2Backend], picture: Path, tmp_path: Path
-) -> None:
+def test_all_plans_give_nearly_the_same(backend: Callable[..., Trellis2Backend], picture: Path, tmp_path: Path) -> None:
     found = []
     for plan in PLANS:
         asset, _ = generate(backend(plan=plan.name), picture, tmp_path / plan.name, pipeline_type="512")
