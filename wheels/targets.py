@@ -71,6 +71,13 @@ Rebuild Mesh is not offered there; everything else is.
 PYTHONS = ("3.11", "3.13")
 """The CPythons of the Blenders that are supported."""
 
+OLDEST_BLENDER = {"3.11": "4.2.0", "3.13": "4.3.0"}
+"""CPython -> the oldest Blender that its zips are for.
+
+From 4.2.23 and 4.3.2 on Blender is known to choose by the CPython of the wheels. No 4.2 has 3.13, so one that does not
+choose is never offered the wrong zip.
+"""
+
 PROFILES = {
     "cpu": ("linux-x64", "macos-arm64", "windows-x64"),
     "cuda": ("linux-x64", "windows-x64"),
