@@ -14,6 +14,7 @@ TRELLIS2 ?=
 ENGINE ?= 3.11
 TESTS ?=
 PLATFORM ?= this
+PROFILE ?= cpu
 # The Blender (4.2, 4.5 or 5.2) that demo, run, test and bench use; the first whose CPython is on this machine.
 BPY ?= $(firstword $(filter 4.5 5.2,$(patsubst bpy-%,%,$(shell $(PYTHON) wheels/environments.py list))) 4.5)
 
@@ -25,7 +26,7 @@ PYTEST = -m pytest -p no:cacheprovider
 export IMAGE OUT BLENDER TRELLIS2
 
 .PHONY: help demo run test test-all test-engine test-blender test-window test-gpu test-trellis2 bench lint \
-        zip wheels lock repository clean
+        zip bundle wheels lock repository clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -53,8 +54,8 @@ test-blender: ## Test the add-on inside Blender as a Python module [BPY=4.2|4.5|
 test-window: ## Test the add-on in a real Blender window, under Xvfb where there is no display BLENDER=command
 	@$(PYTHON) tests/window/run.py --blender "$$BLENDER" $(TESTS)
 
-test-gpu: ## Test the CUDA engine, once this version has one
-	@echo "SKIPPED: the CUDA engine is not part of this version, so there is nothing to test on a GPU."
+test-gpu: ## Test the CUDA engine on a GPU with the real packages [GPU_PYTHON=the environment's Python]
+	@$(PYTHON) tests/gpu/run.py $(TESTS)
 
 test-trellis2: ## Test the CUDA engine with TRELLIS.2's own Python code, on the CPU TRELLIS2=folder [TESTS=pytest arguments]
 	@if [ -z "$$TRELLIS2" ]; then \
@@ -72,10 +73,13 @@ lint: ## Check style and types
 zip: ## Build the extension's zips for this platform [PLATFORM=all]
 	@$(PYTHON) wheels/build.py --platform $(PLATFORM)
 
+bundle: ## Build zips with a whole environment inside, for work without a network [PROFILE=cpu|cuda] [PLATFORM=...]
+	@$(PYTHON) wheels/bundle.py $(PROFILE) $(PLATFORM)
+
 wheels: ## Fetch the wheels that the zips of all platforms carry, for work without a network
 	@$(PYTHON) wheels/fetch.py
 
-lock: ## Write all locks and the manifest's list of wheels anew from wheels/requirements/*.in
+lock: ## Write all locks, the manifest's list of wheels and wheels/NOTICES.md anew from wheels/requirements/*.in
 	@$(PYTHON) wheels/lock.py
 
 repository: ## Make an extension repository of all zips in dist/repository

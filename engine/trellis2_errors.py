@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _INSTALL = "Install the CUDA engine in Espalier's preferences, or run blender -b -c espalier install cuda."
-_WEIGHTS = "Install the weights in Espalier's preferences, or run blender -b -c espalier install weights --repair."
+_FETCH = "Install the weights in Espalier's preferences, or run blender -b -c espalier install weights."
+_WEIGHTS = "Repair the weights in Espalier's preferences, or run blender -b -c espalier install weights --repair."
 
 TRELLIS2: Mapping[str, tuple[str, str]] = {
     "trellis2_not_installed": ("The CUDA engine needs {module}, which is not installed.", _INSTALL),
@@ -30,7 +31,7 @@ TRELLIS2: Mapping[str, tuple[str, str]] = {
         "Triton needs a C compiler to build the kernels of the CUDA engine, and there is none.",
         "Install gcc (on Debian and Ubuntu: sudo apt install gcc; on Fedora: sudo dnf install gcc).",
     ),
-    "trellis2_weights_none": ("The weights of {model} are not on this machine.", _WEIGHTS),
+    "trellis2_weights_none": ("The weights of {model} are not on this machine.", _FETCH),
     "trellis2_weights_missing": ("The file {path} of the weights is missing.", _WEIGHTS),
     "trellis2_weights_damaged": ("The file {path} of the weights is damaged: {reason}.", _WEIGHTS),
     "trellis2_weights_unfit": (

@@ -5,20 +5,37 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A virtual environment: the CPython it needs and what to tell the person while it is made."""
+    """A virtual environment: the CPython it needs and what to tell the person while it is made.
+
+    `without` are packages that are left out although others ask for them. `besides` are hashes of wheels that the
+    registry does not have, by package: another build of the same version, which is taken where pip finds it.
+    """
 
     python: str
     what: str
+    without: tuple[str, ...] = ()
+    besides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 ENVIRONMENTS = {
     "engine-3.11": Environment("3.11", "the engine with NumPy 1.26 and the development tools (120 MB, once)"),
     "engine-3.13": Environment("3.13", "the engine with NumPy 2 (80 MB, once)"),
+    "torch-3.11": Environment(
+        "3.11",
+        "PyTorch for the processor, to test the CUDA engine (1 GB, once)",
+        without=(
+            *("cuda-bindings", "cuda-toolkit", "nvidia-cudnn-cu13", "nvidia-cusparselt-cu13", "nvidia-nccl-cu13"),
+            *("nvidia-nvshmem-cu13", "triton"),
+        ),
+        # The build for the processor alone, of PyTorch's own index.
+        besides={"torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)},
+    ),
     "bpy-4.2": Environment("3.11", "Blender 4.2.23 as a Python module (340 MB, once)"),
     "bpy-4.5": Environment("3.11", "Blender 4.5.15 as a Python module (350 MB, once)"),
     "bpy-5.2": Environment("3.13", "Blender 5.2.3 as a Python module (360 MB, once)"),
@@ -48,6 +65,15 @@ LACKING = {"macos-x64": ("fast-simplification", "libigl", "uvunwrap")}
 
 Rebuild Mesh is not offered there; everything else is.
 """
+
+PYTHONS = ("3.11", "3.13")
+"""The CPythons of the Blenders that are supported."""
+
+PROFILES = {
+    "cpu": ("linux-x64", "macos-arm64", "windows-x64"),
+    "cuda": ("linux-x64", "windows-x64"),
+}
+"""Environment that the extension builds for a person -> platforms that it is offered on."""
 
 
 def this_platform() -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def load_full(path: Path) -> tuple[Mesh, SparseVolume]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             found = {name: stored[name] for name in ("positions", "faces", "coords", "attributes", "resolution")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise EspalierError("mesh_invalid", str(error), reason=f"{path.name} beside it is damaged") from None
     volume = volume_of(found["coords"].astype(np.int32), found["attributes"], int(found["resolution"]))
     return in_space(found["positions"], found["faces"]), volume

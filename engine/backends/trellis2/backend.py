@@ -196,11 +196,13 @@ class Trellis2Backend:
         if self._idle is not None:
             self._idle.cancel()
         with self._lock:
-            yield
-        if not last:
-            self._idle = threading.Timer(self._idle_s, self._rest)
-            self._idle.daemon = True
-            self._idle.start()
+            try:
+                yield
+            finally:
+                if not last:
+                    self._idle = threading.Timer(self._idle_s, self._rest)
+                    self._idle.daemon = True
+                    self._idle.start()
 
     def _rest(self) -> None:
         """Take everything off the GPU, unless a job has begun meanwhile."""

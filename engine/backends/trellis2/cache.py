@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import EspalierError
-from ...files import replacing
+from ...files import replacing, unwritable
 
 VERSION = 1
 """Goes into every digest: raised when a stage comes to mean something else."""
@@ -81,7 +81,7 @@ class Cache:
                 file.write(hashlib.sha256(body).digest())
                 file.write(body)
         except (EspalierError, OSError) as error:
-            self.problem = error if isinstance(error, EspalierError) else None
+            self.problem = error if isinstance(error, EspalierError) else unwritable(self._folder, error)
             self._folder = None
 
 

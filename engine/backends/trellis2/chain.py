@@ -93,7 +93,7 @@ class Chain:
         pixels = np.asarray(picture.convert("RGB"))
         base = {
             "picture": hashlib.sha256(pixels.tobytes() + repr(pixels.shape).encode()).hexdigest(),
-            "features": sorted(path.name + str(path.stat().st_size) for path in self._checkpoint.features.iterdir()),
+            "features": self._checkpoint.features.identity,
             "device": self._device.kind,
         }
         sides = (512,) if kind == "512" else (512, 1024)
@@ -104,8 +104,8 @@ class Chain:
         if kind != "512" and made.facts["resolution"] != _FULL_RESOLUTION[kind]:
             self._lowered(_FULL_RESOLUTION[kind], made.facts["resolution"], int(arguments.run["max_num_tokens"]))
         found = made.tensors
-        names = ("vertices", "faces", "coords", "attributes")
-        return Decoded(*(found[name].numpy() for name in names), int(made.facts["resolution"]))
+        arrays = {name: found[name].numpy() for name in ("vertices", "faces", "coords", "attributes")}
+        return Decoded(**arrays, resolution=int(made.facts["resolution"]))
 
     def _sampled(self, kind: str, base: Mapping[str, Any], features: Mapping[str, Any], arguments: Arguments) -> Entry:
         """Return the decoded mesh and volume, by way of the three samplers."""

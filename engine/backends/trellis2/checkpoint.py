@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,8 @@ STAGE_MODELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 """Pipeline type -> stage -> the models that it runs; `1536_cascade` runs those of `1024_cascade`."""
 
 _SUMS = "SHA256SUMS"
+_INDEX = "weights.json"
+"""In the folder of weights: where each file lies and its SHA-256, as whoever fetched them found them."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 _HEADER_MOST = 100 << 20
 _CHUNK = 1 << 22
@@ -63,11 +65,15 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What `pipeline.json` says (`args`), the files of each model, and the folder with the image features' model."""
+    """What `pipeline.json` says (`args`), the files of each model, and those of the image features' model.
+
+    `sums` are the SHA-256 that files must have, as far as an index of the weights tells.
+    """
 
     args: Mapping[str, Any]
     models: Mapping[str, ModelFiles]
-    features: Path
+    features: ModelFiles
+    sums: Mapping[Path, str]
 
     def bytes_of(self, names: tuple[str, ...]) -> int:
         """Return how many bytes the weights of some models take."""
@@ -106,36 +112,59 @@ def read(root: Path | None) -> Checkpoint:
 
     Raises EspalierError `trellis2_weights_none`, `trellis2_weights_missing` or `trellis2_weights_damaged`.
     """
-    folders = places(root)
-    folder = find_repository(TRELLIS2, folders)
-    features = find_repository(DINOV3, folders)
-    for name, found in ((TRELLIS2, folder), (DINOV3, features)):
-        if found is None:
-            raise EspalierError("trellis2_weights_none", f"looked in {[str(one) for one in folders]}", model=name)
-    assert folder is not None
-    assert features is not None
-    args = read_json(folder / "pipeline.json").get("args")
+    store = _Store(root)
+    pipeline = store.file(TRELLIS2, "pipeline.json")
+    features = [store.file(DINOV3, name) for name in ("config.json", "model.safetensors")]
+    for name, path in ((TRELLIS2, pipeline), (DINOV3, features[1])):
+        if path is None:
+            raise EspalierError("trellis2_weights_none", f"looked in {store.folders}", model=name)
+    assert pipeline is not None
+    args = read_json(pipeline).get("args")
     if not isinstance(args, dict) or not isinstance(args.get("models"), dict):
-        raise EspalierError("trellis2_weights_damaged", path=folder / "pipeline.json", reason="it names no models")
+        raise EspalierError("trellis2_weights_damaged", path=pipeline, reason="it names no models")
     wanted = {name for kind in STAGE_MODELS.values() for names in kind.values() for name in names}
     models = {}
     for name in sorted(wanted & args["models"].keys()):
-        base = _locate(str(args["models"][name]), folder, folders)
-        models[name] = ModelFiles(name, base.with_name(base.name + ".json"), base.with_name(base.name + ".safetensors"))
+        models[name] = ModelFiles(name, *(store.part(args["models"][name] + end) for end in (".json", ".safetensors")))
     if lacking := sorted(wanted - models.keys()):
         reason = f"it does not name {lacking[0]}"
-        raise EspalierError("trellis2_weights_damaged", path=folder / "pipeline.json", reason=reason)
-    return Checkpoint(args, models, features)
+        raise EspalierError("trellis2_weights_damaged", path=pipeline, reason=reason)
+    config, weights = features
+    assert weights is not None
+    return Checkpoint(args, models, ModelFiles("features", config or weights, weights), store.sums)
 
 
-def _locate(path: str, folder: Path, folders: tuple[Path, ...]) -> Path:
-    """Return a model's path without ending: below `folder`, or in the repository that its first two parts name."""
-    own = folder / path
-    if own.with_name(own.name + ".safetensors").exists() or path.count("/") < 2:
-        return own
-    owner, short, rest = path.split("/", 2)
-    other = find_repository(f"{owner}/{short}", folders)
-    return own if other is None else other / rest
+class _Store:
+    """Where files of repositories lie: what the index of the weights says, else the folders of whole repositories."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.folders = places(root)
+        self.sums: dict[Path, str] = {}
+        self._listed: dict[str, Path] = {}
+        if root is None:
+            return
+        for key, entry in _recall(root / _INDEX).items():
+            if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+                path = root / entry["path"]  # an absolute path, of a cache, stays itself
+                self._listed[key] = path
+                if _HASH.fullmatch(str(entry.get("sha256"))):
+                    self.sums[path] = str(entry["sha256"])
+
+    def file(self, repository: str, path: str) -> Path | None:
+        """Return where a file lies or should lie, or None where nothing of its repository is there."""
+        if (listed := self._listed.get(f"{repository}/{path}")) is not None:
+            return listed
+        folder = find_repository(repository, self.folders)
+        return None if folder is None else folder / path
+
+    def part(self, path: str) -> Path:
+        """Return where a file of the pipeline lies: in its own repository, or the one that its first parts name."""
+        own = self.file(TRELLIS2, path)
+        assert own is not None
+        if own.exists() or path.count("/") < 3:
+            return own
+        owner, short, rest = path.split("/", 2)
+        return self.file(f"{owner}/{short}", rest) or own
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -156,20 +185,21 @@ def check(
 ) -> None:
     """See that the files of the models `names`, and of the image features, are all there and whole.
 
-    Hashing is done once a file: that it was found good is kept in `remembered`. `tell` hears the fraction and may raise.
+    Hashing is done once a file: that it was found good is kept in `remembered`. `tell` hears the fraction, and may
+    raise.
     Raises EspalierError `trellis2_weights_missing` or `trellis2_weights_damaged`.
     """
     files = [checkpoint.models[name] for name in names]
-    for one in files:
+    for one in [*files, checkpoint.features]:
         read_json(one.config)
-    weights = [one.weights for one in files] + list(features_files(checkpoint.features))
+    weights = [one.weights for one in [*files, checkpoint.features]]
     for path in weights:
         check_layout(path)
     good = _recall(remembered)
     sizes = [path.stat().st_size for path in weights]
     done, total = 0, max(sum(sizes), 1)
     for path, size in zip(weights, sizes, strict=True):
-        expected, mark = known_hash(path), _mark(path)
+        expected, mark = checkpoint.sums.get(path) or known_hash(path), _mark(path)
         if expected is not None and good.get(str(path)) != [expected, mark]:
             start = done
             found = _sha256(path, lambda count, start=start: tell((start + count) / total))  # type: ignore[misc]
@@ -181,14 +211,6 @@ def check(
         done += size
         tell(done / total)
     _remember(remembered, good)
-
-
-def features_files(folder: Path) -> Iterator[Path]:
-    """Yield the weights of the image features' model. Raises EspalierError `trellis2_weights_missing`."""
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
-        raise EspalierError("trellis2_weights_missing", path=folder / "model.safetensors")
-    yield from found
 
 
 def check_layout(path: Path) -> None:
@@ -216,7 +238,7 @@ def check_layout(path: Path) -> None:
 
 
 def known_hash(path: Path) -> str | None:
-    """Return the SHA-256 that `path` must have: the name of its blob in a Hugging Face cache, or what SHA256SUMS says."""
+    """Return the SHA-256 that `path` must have: its blob's name in a Hugging Face cache, or what SHA256SUMS says."""
     blob = path.resolve()
     if blob.parent.name == "blobs" and _HASH.fullmatch(blob.name):
         return blob.name

@@ -22,6 +22,7 @@ def to_glb(
     coords: Any,
     attributes: Any,
     resolution: int,
+    device: str,
     options: Mapping[str, Any],
     run: Run | None = None,
 ) -> dict[str, Any]:
@@ -42,8 +43,8 @@ def to_glb(
         made = postprocess.to_glb(
             vertices=torch.from_numpy(vertices),
             faces=torch.from_numpy(faces),
-            attr_volume=torch.from_numpy(attributes).cuda(),
-            coords=torch.from_numpy(coords).cuda(),
+            attr_volume=torch.from_numpy(attributes).to(device),
+            coords=torch.from_numpy(coords).to(device),
             attr_layout=LAYOUT,
             aabb=[[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]],
             voxel_size=1 / resolution,

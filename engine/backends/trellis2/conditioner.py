@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from PIL import Image
 
 from ...errors import EspalierError
-from .checkpoint import features_files, read_json
+from .checkpoint import ModelFiles, read_json
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
@@ -95,8 +94,8 @@ def libraries() -> tuple[str, ...]:
     return tuple(found)
 
 
-def load(folder: Path, library: str = "") -> Conditioner:
-    """Return the conditioner with the weights in `folder`, in the layout of transformers or of timm.
+def load(files: ModelFiles, library: str = "") -> Conditioner:
+    """Return the conditioner with the weights in `files`, in the layout of transformers or of timm.
 
     Raises EspalierError `trellis2_not_installed` where no library is there, or `trellis2_weights_...`.
     """
@@ -105,18 +104,15 @@ def load(folder: Path, library: str = "") -> Conditioner:
         raise EspalierError("trellis2_not_installed", module="transformers")
     from safetensors.torch import load_file
 
-    config = read_json(folder / "config.json")
-    state: dict[str, Any] = {}
-    for path in features_files(folder):
-        state |= load_file(str(path))
-    state = canonical(state)
+    config = read_json(files.config)
+    state = canonical(load_file(str(files.weights)))
     with torch.random.fork_rng(devices=[]):
         model = _timm(config, state) if library == "timm" else _transformers(config, state)
     wanted = state_for(state, model.state_dict().keys())
     missing, _ = model.load_state_dict(wanted, strict=False)
     unset = [name for name in missing if name in dict(model.named_parameters()) and "mask_token" not in name]
     if unset:
-        raise EspalierError("trellis2_weights_unfit", path=folder, reason=f"{unset[0]} is missing")
+        raise EspalierError("trellis2_weights_unfit", path=files.weights, reason=f"{unset[0]} is missing")
     return Conditioner(model, library)
 
 

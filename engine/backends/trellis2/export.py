@@ -83,7 +83,7 @@ def export(
     reason = why_not_compiled(settings, device)
     if not reason:
         try:
-            return _compiled(decoded, options, name, path, run, settings.export_s)
+            return _compiled(decoded, options, name, path, run, settings.export_s, str(device.torch))
         except _TimeUp:
             reason = f"the compiled one took more than {settings.export_s:.0f} seconds"
         except MemoryError:
@@ -91,14 +91,16 @@ def export(
         except RuntimeError as error:
             reason = "the compiled one failed"
             print(f"the compiled exporter failed: {error}", flush=True)
-        told = (f"The mesh was exported by Espalier's own exporter, because {reason}.",)
+        told = [f"The mesh was exported by Espalier's own exporter, because {reason}."]
     else:
-        told = ()
+        told = []
     made = _own(decoded, options, name, path, run)
     return Made(made.glb, {**made.facts, "exporter_reason": reason}, (*made.notices, *told))
 
 
-def _compiled(decoded: Decoded, options: Mapping[str, Any], name: str, path: Path, run: Run, limit_s: float) -> Made:
+def _compiled(
+    decoded: Decoded, options: Mapping[str, Any], name: str, path: Path, run: Run, limit_s: float, where: str
+) -> Made:
     """Export by `o_voxel.postprocess.to_glb`; raises _TimeUp, MemoryError, RuntimeError, Cancelled."""
     deadline = time.monotonic() + limit_s
 
@@ -108,7 +110,7 @@ def _compiled(decoded: Decoded, options: Mapping[str, Any], name: str, path: Pat
 
     arrays = (decoded.vertices, decoded.faces, decoded.coords, decoded.attributes)
     with Aside() as aside:
-        found = aside.call(to_glb, *arrays, decoded.resolution, dict(options), run=Guarded(run, in_time))
+        found = aside.call(to_glb, *arrays, decoded.resolution, where, dict(options), run=Guarded(run, in_time))
     mode = alpha_mode(found["base_color"][..., 3])
     color = found["base_color"] if mode == "BLEND" else np.ascontiguousarray(found["base_color"][..., :3])
     material = Material(

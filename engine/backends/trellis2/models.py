@@ -59,7 +59,7 @@ def _pin(tensor: Any) -> Any:
 
 
 class Models(Mapping[str, Any]):
-    """The models by upstream's names, as its pipeline looks them up. `load_features` loads the image features' model."""
+    """The models by upstream's names, as its pipeline asks for them; `load_features` loads the image features'."""
 
     FEATURES = "features"
 
