@@ -91,6 +91,13 @@ def test_each_precision_is_as_good_as_it_can_be(dtype) -> None:
     assert (error <= torch.finfo(dtype).eps * size).all()
 
 
+@pytest.mark.parametrize(("dtype", "large"), [(torch.float16, 4096), (torch.bfloat16, 512)])
+def test_what_is_small_is_not_lost_beside_what_is_large(dtype, large) -> None:
+    line = Volume(torch.tensor([[0, 0, 0, place] for place in range(3)]), 1, (1, 1, 3))
+    feats = torch.tensor([[large], [1], [-large]], dtype=dtype)
+    assert convolved(line, feats, torch.ones((1, 1, 1, 3, 1), dtype=dtype))[1].item() == 1
+
+
 def test_the_neighbor_map_is_found_once_and_given_back() -> None:
     volume = random_volume(12)
     feats, weight = random_tensor(13, len(volume.coords), 2), random_tensor(14, 2, 3, 3, 3, 2)

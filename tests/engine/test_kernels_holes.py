@@ -82,6 +82,20 @@ def test_a_seam_that_ends_at_a_fin_is_no_loop() -> None:
     assert filled(vertices, torch.cat([faces, fin]), 100.0).num_faces == 3
 
 
+def test_a_rim_that_other_surfaces_cross_is_no_loop() -> None:
+    vertices, faces = plane(5, 5)
+    faces = without(faces, 12)
+    crossing, apex = [], len(vertices)
+    for rim, beyond in ((14, 8), (21, 27)):
+        crossing += [[rim, beyond, apex], [beyond, rim, apex + 1], [rim, apex, apex + 1], [beyond, apex + 1, apex]]
+        apex += 2
+    vertices = torch.cat([vertices, torch.rand(4, 3, generator=torch.manual_seed(1)) + 1])
+    assert find_boundary(faces, len(vertices)).loops == 2
+    crossed = torch.cat([faces, torch.tensor(crossing, dtype=torch.int32)])
+    assert find_boundary(crossed, len(vertices)).loops == 1
+    assert filled(vertices, crossed, 4.1).num_faces == len(crossed)
+
+
 @settings(max_examples=40)
 @given(st.integers(3, 9), st.integers(3, 9), st.data())
 def test_whatever_is_missing_every_loop_can_be_closed(rows, columns, data) -> None:

@@ -58,6 +58,12 @@ def test_nearest_is_the_voxel_that_the_point_lies_in(volume, seed) -> None:
     assert torch.equal(sampled(volume, feats, points, "nearest"), dense_sample(volume, feats, points, "nearest"))
 
 
+def test_nearest_counts_what_lies_just_before_the_volume_to_its_first_voxel() -> None:
+    one, feats = Volume(torch.tensor([[0, 0, 0, 0]]), 1, (1, 1, 1)), torch.tensor([[5.0]])
+    points = torch.tensor([[[-0.9, 0.5, -0.1], [-1.0, 0.5, 0.5], [0.5, 1.0, 0.5]]])
+    assert sampled(one, feats, points, "nearest")[0, :, 0].tolist() == [5, 0, 0]
+
+
 def test_the_middle_of_a_voxel_is_the_voxel() -> None:
     volume = random_volume(4, batch=1)
     feats = random_tensor(5, len(volume.coords), 3)

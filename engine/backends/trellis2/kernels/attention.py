@@ -22,8 +22,6 @@ def flash_attn_func(
     """
     if dropout_p:
         raise ValueError("dropout is for training")
-    if not k.shape[1]:
-        return q.new_zeros((*q.shape[:3], v.shape[-1]))
     q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))
     if q.device.type in _FUSED and q.shape[-1] == v.shape[-1]:
         return scaled_dot_product_attention(q, k, v, scale=softmax_scale).transpose(1, 2)

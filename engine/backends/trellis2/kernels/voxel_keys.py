@@ -30,9 +30,9 @@ class VoxelKeys:
         if not len(self._sorted):
             return torch.full(coords.shape[:-1], -1, dtype=torch.int64, device=coords.device)
         coords = coords.long()
-        inside = coords[..., 0] >= 0
+        inside = (coords[..., 1:] >= 0).all(dim=-1)
         for axis, side in enumerate(self._extent, start=1):
-            inside = inside & (coords[..., axis] >= 0) & (coords[..., axis] < side)
+            inside &= coords[..., axis] < side
         keys = self._keys(coords)
         place = torch.searchsorted(self._sorted, keys).clamp_(max=len(self._sorted) - 1)
         return torch.where(inside & (self._sorted[place] == keys), self._rows[place], -1)
