@@ -10,6 +10,7 @@ IMAGE ?= tests/data/rocket.png
 OUT ?= out
 ARGS ?= --help
 BLENDER ?=
+TRELLIS2 ?=
 ENGINE ?= 3.11
 TESTS ?=
 PLATFORM ?= this
@@ -22,7 +23,7 @@ COMMAND = $(IN) bpy-$(BPY) -m tests.support.command
 PYTEST = -m pytest -p no:cacheprovider
 
 # The shell reads these from its environment, so that names with spaces and quotes reach the command whole.
-export IMAGE OUT BLENDER
+export IMAGE OUT BLENDER TRELLIS2
 
 .PHONY: help demo run test test-all test-engine test-blender test-window test-gpu test-trellis2 bench lint \
         zip bundle wheels lock repository clean
@@ -53,11 +54,13 @@ test-blender: ## Test the add-on inside Blender as a Python module [BPY=4.2|4.5|
 test-window: ## Test the add-on in a real Blender window, under Xvfb where there is no display BLENDER=command
 	@$(PYTHON) tests/window/run.py --blender "$$BLENDER" $(TESTS)
 
-test-gpu: ## Test the CUDA engine, once this version has one
-	@echo "SKIPPED: the CUDA engine is not part of this version, so there is nothing to test on a GPU."
+test-gpu: ## Test the CUDA engine on a GPU with the real packages [GPU_PYTHON=the environment's Python]
+	@$(PYTHON) tests/gpu/run.py $(TESTS)
 
-test-trellis2: ## Test TRELLIS.2 itself, once this version has it
-	@echo "SKIPPED: TRELLIS.2 is not part of this version, so there is nothing to test."
+test-trellis2: ## Test the CUDA engine with TRELLIS.2's own Python code, on the CPU TRELLIS2=folder [TESTS=pytest arguments]
+	@if [ -z "$$TRELLIS2" ]; then \
+	  echo "SKIPPED: no folder with TRELLIS.2's public sources is given: make test-trellis2 TRELLIS2=folder"; \
+	else $(IN) torch-3.11 $(PYTEST) tests/trellis2 $(TESTS); fi
 
 bench: ## Measure, print a table and write out/bench.json
 	@$(IN) bpy-$(BPY) -m tests.benchmarks

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -232,6 +232,8 @@ def launch_of(engine: str) -> Launch:
 
     Raises EspalierError `python_missing`.
     """
+    from ..engine.backends.trellis2.settings import Settings
+    from ..engine.environments import licences
     from ..engine.environments.status import Condition
     from ..engine.environments.weights_index import VARIABLE, folder
     from ..engine.workers.launch import Launch, current_launch
@@ -243,7 +245,12 @@ def launch_of(engine: str) -> Launch:
     status = fresh(kind.profile)  # what was seen last may have been deleted since
     if status.condition is not Condition.READY or status.python is None:
         return own
-    return Launch(str(status.python), own.paths[:1], {VARIABLE: str(folder(places()))})
+    variables = {VARIABLE: str(folder(places()))}
+    if engine == "trellis2":
+        stages = session.user_folder() / "cache" / "stages"
+        settings = replace(Settings.from_environment(), cache=stages, licences=licences.accepted(places()))
+        variables = {**settings.to_environment(), **variables}
+    return Launch(str(status.python), own.paths[:1], variables)
 
 
 def close() -> None:

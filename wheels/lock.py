@@ -80,18 +80,22 @@ def _write_bundle() -> list[resolve.Wheel]:
 def _write_lock(name: str, version: str) -> None:
     """Lock a development environment; what is locked now stays as long as the requirements allow it."""
     requirements, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.txt"
+    described = ENVIRONMENTS[name]
     before = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", target.read_text("utf-8"))) if target.exists() else {}
     pins: dict[str, str] = {}
     hashes: dict[str, set[str]] = {}
     for platform in DEVELOPMENT:
         wanted = [f"{package}=={pin}" for package, pin in pins.items()] or [f"-r {requirements}"]
         tags = PLATFORM_TAGS[platform]
-        found = resolve.wheels(version, platform, tags, wanted, closure=not pins, before=before)
+        found = resolve.wheels(
+            version, platform, tags, wanted, closure=not pins, before=before, without=described.without
+        )
         if found is None and not pins:
             fail(f"{requirements.name} cannot be resolved.", "Change it, or look at the words above.")
         for wheel in found or ():
             pins.setdefault(wheel.name, wheel.version)
             hashes.setdefault(wheel.name, set()).add(wheel.sha256)
+    hashes |= {package: set(digests) for package, digests in described.builds.items()}
     lines = [f"# Written by `make lock` from {requirements.name} for CPython {version}; do not edit."]
     for package in sorted(pins):
         digests = " \\\n".join(f"    --hash=sha256:{digest}" for digest in sorted(hashes[package]))

@@ -5,20 +5,39 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A virtual environment: the CPython it needs and what to tell the person while it is made."""
+    """A virtual environment: the CPython it needs and what to tell the person while it is made.
+
+    `without` are packages that are left out although others ask for them. `builds` are the hashes, by package, of
+    another build of the locked version than the registry's, which lies behind one of the `links`.
+    """
 
     python: str
     what: str
+    without: tuple[str, ...] = ()
+    builds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
 
 
 ENVIRONMENTS = {
     "engine-3.11": Environment("3.11", "the engine with NumPy 1.26 and the development tools (120 MB, once)"),
     "engine-3.13": Environment("3.13", "the engine with NumPy 2 (80 MB, once)"),
+    "torch-3.11": Environment(
+        "3.11",
+        "PyTorch for the processor, to test the CUDA engine (1 GB, once)",
+        without=(
+            *("cuda-bindings", "cuda-toolkit", "nvidia-cudnn-cu13", "nvidia-cusparselt-cu13", "nvidia-nccl-cu13"),
+            *("nvidia-nvshmem-cu13", "triton"),
+        ),
+        # The build for the processor alone: the registry's wants a gigabyte of CUDA beside it.
+        builds={"torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)},
+        links=("https://download.pytorch.org/whl/cpu/torch/",),
+    ),
     "bpy-4.2": Environment("3.11", "Blender 4.2.23 as a Python module (340 MB, once)"),
     "bpy-4.5": Environment("3.11", "Blender 4.5.15 as a Python module (350 MB, once)"),
     "bpy-5.2": Environment("3.13", "Blender 5.2.3 as a Python module (360 MB, once)"),

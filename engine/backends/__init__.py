@@ -12,7 +12,12 @@ from ..parameters import ENGINES
 if TYPE_CHECKING:
     from .base import Backend
 
-MODULES: Mapping[str, str] = {"draft": ".draft", "rebuild": ".rebuild", "remote": ".remote"}
+MODULES: Mapping[str, str] = {
+    "draft": ".draft",
+    "rebuild": ".rebuild",
+    "remote": ".remote",
+    "trellis2": ".trellis2",
+}
 """Engine -> module below this package whose `create()` returns its Backend."""
 
 

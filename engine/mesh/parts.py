@@ -13,6 +13,7 @@ from .model import AlphaMode, Material, Mesh, Texture
 from .morton import order_in_space
 from .normals import vertex_normals
 from .parts_appearance import PartsAppearance, UvMap
+from .sample import Appearance
 
 _MODES: tuple[AlphaMode, ...] = ("OPAQUE", "MASK", "BLEND")
 _ROLES = ("base_color", "metallic_roughness", "emissive", "normal")
@@ -24,7 +25,7 @@ class Whole:
 
     mesh: Mesh
     material: Material
-    appearance: PartsAppearance | None = None
+    appearance: Appearance | None = None
 
 
 def assemble(parts: list[Part]) -> Whole:

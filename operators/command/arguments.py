@@ -14,7 +14,7 @@ from ...engine.backends import available
 from ...engine.errors import EspalierError
 from ...engine.parameters import ENGINES, GROUPS, REBUILD_SETTINGS, SETTINGS, Parameter
 from ...engine.request import GenerationRequest, RebuildRequest, Request, complete_from
-from . import NAME, install
+from . import NAME, doctor, install
 
 _EXIT_CODES = "Exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise."
 
@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
         raise EspalierError("arguments_invalid", reason=message[:1].upper() + message[1:])
 
 
-def parse(argv: Sequence[str]) -> Options | install.Installation | str:
+def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checkup | str:
     """Return what the arguments ask for, or a text to print (help, version). Raises EspalierError, exit code 2."""
     parser, commands = _parsers()
     if not argv or list(argv) in (["-h"], ["--help"]):
@@ -59,10 +59,12 @@ def parse(argv: Sequence[str]) -> Options | install.Installation | str:
     known, rest = parser.parse_known_args(list(argv))
     if known.command == "install" and not rest:
         return install.read(known)
+    if known.command == "doctor" and not rest:
+        return doctor.Checkup(known.json)
     table = SETTINGS if known.command == "generate" else REBUILD_SETTINGS
     if rest:
         flag = rest[0].split("=")[0]
-        if flag.startswith("--") and known.command != "install":
+        if flag.startswith("--") and known.command in ("generate", "rebuild"):
             complete_from(table, {flag[2:].replace("-", "_"): ""})
         raise EspalierError("arguments_invalid", reason=f"{rest[0]} is not understood")
     given = {p.name: getattr(known, p.name) for p in table if getattr(known, p.name) is not None}
@@ -154,6 +156,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         "generate": generate,
         "rebuild": rebuild,
         "install": install.add_command(commands, _EXIT_CODES),
+        "doctor": doctor.add_command(commands, _EXIT_CODES),
     }
 
 

@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = {
     "engine-3.11": ("the engine with NumPy 1.26", "tests/engine", "3.11"),
     "engine-3.13": ("the engine with NumPy 2", "tests/engine", "3.13"),
+    "torch-3.11": (
+        "the CUDA engine on the processor",
+        "tests/engine/test_trellis2_*.py tests/engine/test_kernels_*.py",
+        "3.11",
+    ),
     "bpy-4.2": ("the add-on in Blender 4.2", "tests/blender", "3.11"),
     "bpy-4.5": ("the add-on in Blender 4.5", "tests/blender", "3.11"),
     "bpy-5.2": ("the add-on in Blender 5.2", "tests/blender", "3.13"),
@@ -35,14 +40,14 @@ def main() -> int:
     listing = subprocess.run([*ENVIRONMENTS, "list"], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     here = listing.stdout.split()
     failed, lines = False, []
-    for name, (what, folder, version) in PARTS.items():
+    for name, (what, places, version) in PARTS.items():
         if options.only and name not in options.only:
             continue
         if name not in here:
             lines.append(f"SKIPPED {what}: CPython {version} with its venv module is not on this machine")
             continue
         print(f"=== {what}", flush=True)
-        status, closing = run(name, [folder, *arguments])
+        status, closing = run(name, [*found(places), *arguments])
         failed |= status != 0
         lines += [f"{what}:", closing]
     text = "\n".join(lines)
@@ -50,6 +55,12 @@ def main() -> int:
     if options.summary:
         options.summary.write_text(f"{text}\n", "utf-8")
     return int(failed)
+
+
+def found(places: str) -> list[str]:
+    """Return the folders, and the files that fit the patterns, among `places`, which blanks divide."""
+    every = [[place] if "*" not in place else sorted(map(str, ROOT.glob(place))) for place in places.split()]
+    return [place for some in every for place in some]
 
 
 def run(environment: str, arguments: list[str]) -> tuple[int, str]:

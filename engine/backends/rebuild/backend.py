@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,12 +12,14 @@ from typing import cast
 from ...errors import EspalierError
 from ...mesh.baked_material import Format
 from ...mesh.charts import ChartOptions
-from ...mesh.glb import write_glb
+from ...mesh.full import FULL, load_full
+from ...mesh.glb import Material, write_glb
 from ...mesh.glb_parts import read_parts
 from ...mesh.layout import level_folder
-from ...mesh.parts import assemble
+from ...mesh.parts import Whole, assemble
 from ...mesh.prepare import prepare
 from ...mesh.rebuild import STAGES, Level, Options, Relief, lods
+from ...mesh.sample import VolumeAppearance
 from ...progress import Run, Stage
 from ...request import RebuildRequest, Request
 from ..base import Asset
@@ -36,9 +39,7 @@ class RebuildBackend:
         with run.stage("read"):
             if not source.is_file():
                 raise EspalierError("asset_missing", name=request.source)
-            parts, left_out = read_parts(source, run)
-            whole = assemble(parts)
-            del parts
+            whole, left_out = _read(source, run)
         targets = request.lods or (int(str(request.parameters["decimation_target"])),)
         material = replace(whole.material, name=request.name)
         levels = lods(whole.mesh, material, targets, options_of(request), appearance=whole.appearance, run=run)
@@ -58,6 +59,20 @@ class RebuildBackend:
 
     def close(self) -> None:
         """Nothing is held between jobs."""
+
+
+def _read(source: Path, run: Run) -> tuple[Whole, Sequence[str]]:
+    """Return what lies in the GLB `source`, or what it was itself made from where that was kept beside it.
+
+    And sentences on what was left out. Raises EspalierError, Cancelled.
+    """
+    full = source.with_name(FULL)
+    if source.name == "asset.glb" and full.is_file():
+        mesh, volume = load_full(full)
+        run.check()
+        return Whole(mesh, Material(alpha_mode="BLEND"), VolumeAppearance(volume)), ()
+    parts, left_out = read_parts(source, run)
+    return assemble(parts), left_out
 
 
 def options_of(request: RebuildRequest) -> Options:

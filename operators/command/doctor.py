@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`blender -b -c espalier doctor`: whether the CUDA engine can generate on this machine, and if not, what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TextIO
+
+from ...engine.backends.trellis2.doctor import Finding, examine, judge
+from ...engine.environments.weights_index import VARIABLE, folder
+from ...engine.errors import FAILURE
+from .. import environments
+from .report import private_stdout
+
+ENGINE = "trellis2"
+COLUMNS = 110
+_MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
+
+
+def add_command(commands: Any, epilog: str) -> Any:
+    """Add `doctor` to the sub-commands of a parser, and return its own."""
+    command = commands.add_parser(
+        "doctor",
+        help="tell whether TRELLIS.2 can run on this machine, and what to do if not",
+        description="Look at driver, GPU, memory, PyTorch, packages, compiler, weights and disk; name a remedy for "
+        "each fault.",
+        epilog=epilog.replace("all came out", "TRELLIS.2 can run"),
+        allow_abbrev=False,
+    )
+    command.add_argument("--json", action="store_true", help="print one line of JSON per finding, and nothing else")
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """A parsed command."""
+
+    json: bool
+
+
+def run(asked: Checkup) -> int:
+    """Print what was found; return 0 if generation can run, else 1."""
+    launch = environments.launch_of(ENGINE)
+    variables = {**os.environ, VARIABLE: str(folder(environments.places())), **launch.env}
+    found = judge(examine(launch.python, launch.paths, variables))
+    faults = [one for one in found if one.verdict == "fault"]
+    with private_stdout() as stream:
+        for one in found:
+            _print(stream, one, asked.json)
+        if asked.json:
+            stream.write(json.dumps({"event": "done", "faults": len(faults)}) + "\n")
+        else:
+            stream.write(f"\n{_closing(faults)}\n")
+    return FAILURE if faults else 0
+
+
+def _print(stream: TextIO, one: Finding, as_json: bool) -> None:
+    if as_json:
+        stream.write(json.dumps({"event": "finding", **asdict(one)}, ensure_ascii=False) + "\n")
+        return
+    stream.write(f"{_MARKS[one.verdict]:<6}{one.subject:<16}{one.found}\n")
+    if one.remedy and one.verdict == "fault":
+        indent = " " * 22
+        stream.write(textwrap.fill(one.remedy, COLUMNS, initial_indent=indent, subsequent_indent=indent) + "\n")
+
+
+def _closing(faults: Sequence[Finding]) -> str:
+    if not faults:
+        return "TRELLIS.2 can run on this machine."
+    count = "One fault keeps" if len(faults) == 1 else f"{len(faults)} faults keep"
+    return f"{count} TRELLIS.2 from running on this machine."
