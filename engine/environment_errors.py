@@ -143,7 +143,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str]] = {
         "Start it without --offline-mode.",
     ),
     "install_unasked": (
-        "Nobody can be asked whether to {act} {profile}: {what}",
+        "Nobody can be asked whether to {act} {profile} ({what}).",
         "Add --yes to do it.",
     ),
     "install_declined": ("Nothing was done with {profile}.", "Answer y, or add --yes."),

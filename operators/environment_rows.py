@@ -10,8 +10,8 @@ import bpy
 
 from ..engine.errors import EspalierError
 from . import environments
-from .environments import KINDS, Kind
-from .text import amount, draw_wrapped, duration
+from .environments import KINDS, STOPPED, Kind
+from .text import draw_wrapped, duration
 
 if TYPE_CHECKING:
     from ..engine.environments.status import Status
@@ -45,9 +45,11 @@ def condition_words(status: Status) -> tuple[str, str]:
 
 def expected(status: Status) -> str:
     """Return what installing takes, in a sentence."""
+    from ..engine.environments.wheelhouse import size_words  # here, for enabling must not wait for it
+
     seconds = status.download_bytes / DOWNLOAD_BYTES_PER_S + status.disk_bytes / INSTALL_BYTES_PER_S
-    load = f"{amount(status.download_bytes)} to download" if status.download_bytes else "Nothing to download"
-    return f"{load}, {amount(status.disk_bytes)} on the disk, about {duration(seconds)}."
+    load = f"{size_words(status.download_bytes)} to download" if status.download_bytes else "Nothing to download"
+    return f"{load}, {size_words(status.disk_bytes)} on the disk, about {duration(seconds)}."
 
 
 def sentences(status: Status) -> list[str]:
@@ -63,9 +65,11 @@ def sentences(status: Status) -> list[str]:
 
 def progress_text(task: Task) -> str:
     """Return the stage, and how much of it is done where that is counted in bytes."""
+    from ..engine.environments.wheelhouse import size_words
+
     if not task.total_bytes:
         return task.stage or "Starting"
-    return f"{task.stage}, {amount(task.done_bytes)} of {amount(task.total_bytes)}"
+    return f"{task.stage}, {size_words(task.done_bytes)} of {size_words(task.total_bytes)}"
 
 
 def draw_environments(layout: bpy.types.UILayout, context: bpy.types.Context, width: float = 0.0) -> None:
@@ -85,18 +89,18 @@ def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UI
     at_work = state.working and state.profile == kind.profile
     row = box.row()
     row.label(text=kind.label, icon="SORTTIME" if at_work else icon)
-    right = row.row()
-    right.alignment = "RIGHT"
-    right.alert = not at_work and word == "Broken"
-    right.label(text=ACTS[state.act] if at_work else word)
     column = box.column(align=True)
+    row = column.row()
+    row.alert = not at_work and word == "Broken"
+    row.label(text=ACTS[state.act] if at_work else word)
     write(column, f"{kind.purpose}.")
     if at_work:
         _draw_task(box, state.task)
         return
     for sentence in sentences(status) if status is not None else ():
         write(column, sentence)
-    if state.profile == kind.profile:
+    why = status.why if status is not None else None
+    if state.profile == kind.profile and (why is None or str(why) != str(state.error)):
         _draw_end(box, state.error, state.told, write)
     row = box.row(align=True)
     row.enabled = not state.working
@@ -123,8 +127,12 @@ def _draw_end(
     if error is None and not told:
         return
     row = box.row()
-    column = row.column(align=True)
-    column.alert = error is not None
+    row.alert = error is not None
+    if error is not None:
+        row.label(text="Not Done", icon="ERROR")
+    else:
+        row.label(text="Stopped" if told == (STOPPED,) else "Done", icon="INFO")
+    row.operator("espalier.dismiss_environment", text="", icon="X", emboss=False)
+    column = box.column(align=True)
     for sentence in (error.cause, error.remedy) if error is not None else told:
         write(column, sentence)
-    row.operator("espalier.dismiss_environment", text="", icon="X", emboss=False)

@@ -73,6 +73,8 @@ class _Building(_ProfileOperator):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the size, then each license with its link and a checkbox."""
+        from ..engine.environments.licences import OPTIONAL
+
         layout = self.layout
         status = environments.known(self.profile)
         if status is not None:
@@ -84,7 +86,8 @@ class _Building(_ProfileOperator):
             for sentence in (f"For {license.covers}.", license.text):
                 draw_wrapped(column, context, sentence, WIDTH)
             row = box.row()
-            row.prop(self, "ticked", index=index, text=f"I accept the license of {license.title}")
+            optional = license.name in OPTIONAL
+            row.prop(self, "ticked", index=index, text="I accept it (optional)" if optional else "I accept it")
             row.operator("wm.url_open", text="Read It", icon="URL").url = license.url
 
     def agreed(self) -> list[str]:

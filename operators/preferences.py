@@ -121,15 +121,13 @@ class EspalierPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the engines' environments, where they come from, the account, then what a person may be asked about."""
+        """Draw the account, what a person may be asked about, then the environments and where they come from."""
         # Here, for enabling the extension must not wait for what only the remote engine needs.
         from ..engine.backends.remote.account import KEY_VARIABLE, URL_VARIABLE, VENDOR_URL
 
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        self._draw_environments(context)
-        layout.separator()
         layout.label(text="Remote API")
         column = layout.column()
         column.prop(self, "base_url", placeholder=VENDOR_URL)
@@ -146,6 +144,8 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         column = layout.column()
         column.prop(self, "max_side")
         column.prop(self, "ask_above_usd")
+        layout.separator()
+        self._draw_environments(context)
 
     def _draw_environments(self, context: bpy.types.Context) -> None:
         from ..engine.environments.sources import DEFAULT_HUB, DEFAULT_INDEX, VARIABLES

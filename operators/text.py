@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Words for people: sentences that fit into a region, where Blender's labels do not wrap; times and amounts."""
+"""Words for people: sentences that fit into a region, where Blender's labels do not wrap; and times."""
 
 from __future__ import annotations
 
@@ -37,11 +37,3 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
-
-
-def amount(size: float) -> str:
-    """Return a number of bytes as a person reads it: 0.3 MB, 34 MB, 4.2 GB."""
-    mega = size / 1e6
-    if mega >= 1000.0:
-        return f"{mega / 1e3:.1f} GB"
-    return f"{mega:.0f} MB" if mega >= 10.0 else f"{mega:.1f} MB"

@@ -21,12 +21,14 @@ from pathlib import Path
 
 import fetch
 from common import DIST, MANIFEST, ROOT, WHEELS, fail, manifest, replacing, say
-from targets import BUNDLES, this_platform
+from targets import BUNDLES, OLDEST_BLENDER, this_platform
 
 FILES = ("LICENSE", "__init__.py", "wheels/NOTICES.md")
 PACKAGES = ("engine", "operators", "panels")
 SUFFIXES = frozenset({".py", ".json", ".png", ".toml"})
 EPOCH = (2000, 1, 1, 0, 0, 0)
+LARGEST = 90_000_000
+"""The most bytes that a zip may have, unless it is a bundle for work without a network."""
 
 
 def main() -> int:
@@ -59,6 +61,7 @@ def build(platform: str, version: str, output: Path, offline: Sequence[Path] = (
     wheels = fetch.wheels(platform, version)
     name = f"espalier-{manifest()['version']}-{platform.replace('-', '_')}-py{version.replace('.', '')}{suffix}.zip"
     text = write_wheel_list(MANIFEST.read_text("utf-8"), [platform], [path.name for path in wheels])
+    text = re.sub(r"(?m)^(blender_version_min = ).*$", rf'\1"{OLDEST_BLENDER[version]}"', text)
     text = text[: text.index("\n[build]\n")]
     members: dict[str, Path | bytes] = {path.relative_to(ROOT).as_posix(): path for path in sources()}
     members[MANIFEST.name] = text.encode()
@@ -68,6 +71,11 @@ def build(platform: str, version: str, output: Path, offline: Sequence[Path] = (
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for member in sorted(members):
                 _add(archive, member, members[member])
+        if path.stat().st_size > LARGEST and not offline:
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            fail(
+                f"{name} would have {size}, more than {LARGEST / 1e6:.0f}.", "Leave something out, or lock it smaller."
+            )
         if target.exists() and filecmp.cmp(target, path, shallow=False):
             return target
     say(f"Built {target.name} ({target.stat().st_size / 1e6:.0f} MB)")

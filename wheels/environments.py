@@ -69,6 +69,7 @@ def make(name: str) -> Path:
             detail = created.stdout + created.stderr
             fail("The virtual environment could not be made.", "Install python3-venv, then try again.", detail)
         command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
+        command += [part for link in wanted.links for part in ("--find-links", link)]
         installed = run([*command, "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", lock])
         if installed.returncode != 0:
             fail(f"{lock.name} could not be installed.", "Check the network, then try again.", installed.stderr)

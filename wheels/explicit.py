@@ -70,7 +70,7 @@ def entry(source: Source, version: str, platform: str, before: Mapping[str, Any]
 
 def size(url: str) -> int:
     """Return how many bytes the file at `url` has, as its server says; raises OSError where it does not."""
-    with opened(urllib.request.Request(url, method="HEAD")) as answer:
+    with opened(urllib.request.Request(url)) as answer:  # not HEAD, which some servers refuse; the body is left unread
         length = answer.headers.get("Content-Length")
     if length is None:
         raise OSError(f"{url} does not tell its size")

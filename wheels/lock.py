@@ -94,7 +94,8 @@ def _write_lock(name: str, version: str) -> None:
             fail(f"{requirements.name} cannot be resolved.", "Change it, or look at the words above.")
         for wheel in found or ():
             pins.setdefault(wheel.name, wheel.version)
-            hashes.setdefault(wheel.name, set(described.besides.get(wheel.name, ()))).add(wheel.sha256)
+            hashes.setdefault(wheel.name, set()).add(wheel.sha256)
+    hashes |= {package: set(digests) for package, digests in described.builds.items()}
     lines = [f"# Written by `make lock` from {requirements.name} for CPython {version}; do not edit."]
     for package in sorted(pins):
         digests = " \\\n".join(f"    --hash=sha256:{digest}" for digest in sorted(hashes[package]))

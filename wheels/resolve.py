@@ -158,7 +158,7 @@ def _environment() -> dict[str, str]:
     """Return the environment for uv and pip, in which both know the default registry and no other source."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
     settings = _settings()
-    kept |= {"PIP_CONFIG_FILE": os.devnull, **settings}
+    kept |= {"PIP_CONFIG_FILE": os.devnull, "UV_PYTHON_DOWNLOADS": "never", **settings}
     for ours, others in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
         if ours in settings:
             kept.setdefault(others, settings[ours])

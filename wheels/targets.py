@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 class Environment:
     """A virtual environment: the CPython it needs and what to tell the person while it is made.
 
-    `without` are packages that are left out although others ask for them. `besides` are hashes of wheels that the
-    registry does not have, by package: another build of the same version, which is taken where pip finds it.
+    `without` are packages that are left out although others ask for them. `builds` are the hashes, by package, of
+    another build of the locked version than the registry's, which lies behind one of the `links`.
     """
 
     python: str
     what: str
     without: tuple[str, ...] = ()
-    besides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    builds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
 
 
 ENVIRONMENTS = {
@@ -33,8 +34,9 @@ ENVIRONMENTS = {
             *("cuda-bindings", "cuda-toolkit", "nvidia-cudnn-cu13", "nvidia-cusparselt-cu13", "nvidia-nccl-cu13"),
             *("nvidia-nvshmem-cu13", "triton"),
         ),
-        # The build for the processor alone, of PyTorch's own index.
-        besides={"torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)},
+        # The build for the processor alone: the registry's wants a gigabyte of CUDA beside it.
+        builds={"torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)},
+        links=("https://download.pytorch.org/whl/cpu/torch/",),
     ),
     "bpy-4.2": Environment("3.11", "Blender 4.2.23 as a Python module (340 MB, once)"),
     "bpy-4.5": Environment("3.11", "Blender 4.5.15 as a Python module (350 MB, once)"),
@@ -68,6 +70,13 @@ Rebuild Mesh is not offered there; everything else is.
 
 PYTHONS = ("3.11", "3.13")
 """The CPythons of the Blenders that are supported."""
+
+OLDEST_BLENDER = {"3.11": "4.2.0", "3.13": "4.3.0"}
+"""CPython -> the oldest Blender that its zips are for.
+
+From 4.2.23 and 4.3.2 on Blender is known to choose by the CPython of the wheels. No 4.2 has 3.13, so one that does not
+choose is never offered the wrong zip.
+"""
 
 PROFILES = {
     "cpu": ("linux-x64", "macos-arm64", "windows-x64"),

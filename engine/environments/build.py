@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 from ..errors import EspalierError
@@ -19,6 +20,7 @@ from .verify import damage_in, entries, load, records
 from .wheelhouse import Check, Report, Wheel
 
 MAKING, INSTALLING = "Making the environment", "Installing"
+_LITTLE = 1 << 20
 _FULL = ("no space left", "os error 28", "os error 112", "quota exceeded", "os error 122")
 
 
@@ -92,7 +94,8 @@ def _call(command: tuple[str | Path, ...], lock: Lock, places: Places, work: Pat
         raise EspalierError("environment_tool", repr(error), reason=reason) from error
     if code == 0:
         return
-    if any(sign in said.lower() for sign in _FULL):
+    # With no byte left it cannot even say so.
+    if any(sign in said.lower() for sign in _FULL) or shutil.disk_usage(work).free < _LITTLE:
         raise EspalierError("disk_full", said, path=places.root)
     # uv draws its messages as a tree.
     lines = [re.sub(r"^\W+", "", line) for line in said.splitlines()]

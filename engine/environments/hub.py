@@ -57,12 +57,17 @@ def fetch(
     environment = {key: value for key, value in launch.environment(1).items() if key not in _SECRET}
     link = Link(launch.command("weights"), environment, Log(log))
     link.send(encode(RunJob(JOB, request, str(folder), account=account)))
+    ended = False
     try:
-        _follow(link, named, report, check, have)
+        end = _follow(link, named, report, check, have)
+        if end is not None:
+            ended = isinstance(end, Exit)
+            raise EspalierError("weights_stopped", link.last_words(), reason=end.reason)
     finally:
         link.kill()
-        while not isinstance(link.receive(), Exit):
-            time.sleep(_STEP_S)
+        while not ended:  # so that nothing is written any more
+            ended = isinstance(link.receive(), Exit)
+            time.sleep(0.0 if ended else _STEP_S)
 
 
 def checked_endpoint(sources: Sources) -> str:
@@ -85,8 +90,8 @@ def _follow(
     report: Callable[[str, int, int], None],
     check: Callable[[], None],
     have: Callable[[WeightFile, Path, int, str], None],
-) -> None:
-    """Pass on what the child says until it has done its work."""
+) -> Garbage | Exit | None:
+    """Pass on what the child says until it has done its work; return what else came in its place."""
     while True:
         check()
         message: Message | Garbage | Exit | None = link.receive()
@@ -100,9 +105,9 @@ def _follow(
         elif isinstance(message, Failed):
             raise EspalierError.from_json(message.error)
         elif isinstance(message, Result):
-            return
+            return None
         elif isinstance(message, Exit | Garbage):
-            raise EspalierError("weights_stopped", link.last_words(), reason=message.reason)
+            return message
 
 
 def _wish(file: WeightFile, folder: Path) -> Wish:

@@ -15,6 +15,7 @@ TOKENS = "https://huggingface.co/settings/tokens"
 LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of a host that is busy or broken for now."""
 _BROKEN = {"TimeoutException", "NetworkError", "RemoteProtocolError"}
+_PASSWORD = "it asks for a user name and a password"
 _NETWORK = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
 
 
@@ -83,6 +84,8 @@ def as_failure(error: Exception, url: str, file: str, repo: str = "") -> Espalie
         return EspalierError("weights_gone", detail, host=host, file=file)
     if status == 401:
         return EspalierError("weights_token", detail, host=host, page=TOKENS)
+    if status == 407:
+        return EspalierError("weights_proxy", detail, host=host, reason=_PASSWORD)
     if status is not None:
         return EspalierError("weights_refused", detail, host=host, file=file, status=status)
     if isinstance(error, Portal) or "FileMetadataError" in names:
@@ -98,6 +101,4 @@ def as_failure(error: Exception, url: str, file: str, repo: str = "") -> Espalie
 
 
 def _proxy(error: BaseException) -> str:
-    if "407" in str(error):
-        return "it asks for a user name and a password"
-    return why(error)
+    return _PASSWORD if "407" in str(error) else why(error)

@@ -22,8 +22,8 @@ from .hub_faults import Portal, as_failure, transient
 from .hub_transfer import Expected, digest
 
 _GIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
-_TRIES = 4
-_PAUSE_S = 0.5
+_TRIES = 3
+_PAUSE_S = 0.3
 _PATIENCE_S = 30.0
 
 
@@ -105,7 +105,12 @@ class Hub:
     def _trust(self, ca_bundle: str) -> None:
         """Trust the certificates in `ca_bundle` beside those of the system, on every platform."""
         context = ssl.create_default_context()
-        context.load_verify_locations(ca_bundle)
+        try:
+            folder = os.path.isdir(ca_bundle)
+            context.load_verify_locations(*((None, ca_bundle) if folder else (ca_bundle,)))
+        except OSError as error:
+            reason = "it does not exist" if isinstance(error, FileNotFoundError) else "it holds no certificates"
+            raise EspalierError("environment_ca", repr(error), path=ca_bundle, reason=reason) from error
         before = self.session
         kind = next(base for base in type(before).__mro__ if base.__name__ == "Client")
         hooks = before.event_hooks

@@ -79,7 +79,9 @@ def read_index(text: str, kind: str, url: str, name: str) -> Iterator[Link]:
         file = unquote(parts.path).rpartition("/")[2]
         algorithm, _, digest = parts.fragment.partition("=")
         if file.endswith(_FILES):
-            links.append(Link(file, parts._replace(fragment="").geturl(), digest if algorithm == "sha256" else ""))
+            links.append(
+                Link(file, parts._replace(fragment="").geturl(), digest.lower() if algorithm == "sha256" else "")
+            )
     if not links and not any(sign in text.lower() for sign in _SIGNS):
         raise EspalierError("environment_portal", host=host_of(url), name=name)
     yield from links

@@ -153,7 +153,7 @@ def require(places: Places, licences: Iterable[Licence]) -> None:
 
 def _kept(places: Places) -> dict[str, Any]:
     """Return what was accepted so far, in whatever wording; a file that cannot be read tells of nothing."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         kept = json.loads((places.root / _FILE).read_text("utf-8"))
         if isinstance(kept, dict):
             return kept

@@ -13,6 +13,7 @@ from ..workers.launch import find_python
 from . import folders, licences
 from .build import build
 from .connection import Connection
+from .gather import gather
 from .lock import Lock
 from .order import Act, Order
 from .places import Places
@@ -22,7 +23,7 @@ from .stamp import Stamp, read_stamp, write_stamp
 from .status import Condition, damaged, lock_for, needed_bytes, status
 from .tools import unpack_uv
 from .verify import damage_in, load
-from .wheelhouse import Check, Report, ensure_space, gather, prune, size_words, unpacked_bytes
+from .wheelhouse import Check, Report, ensure_space, prune, size_words, unpacked_bytes
 
 _RESERVE = 16_000_000
 
@@ -86,6 +87,7 @@ def _make(job: _Job) -> list[str]:
         ensure_space(places, unpacked_bytes(wheels) + _RESERVE)
         made = build(lock, wheels, places, uv, base, job.report, job.check)
     folders.switch(places, job.name, made)
+    folders.sweep(places, job.name)
     prune(places, [lock, *_locks_of_others(job)])
     stamp = read_stamp(places.environment(job.name), job.name)
     words = [f"The environment {job.name} is ready: {len(stamp.packages)} packages, {size_words(stamp.size)}."]

@@ -16,8 +16,8 @@ CPU, CUDA, WEIGHTS = "cpu", "cuda", "weights"
 class Profile:
     """One environment. `loaded` are packages whose module must load before the environment is taken into use.
 
-    `found` are packages whose module must be there, but may need a graphics card to load. `unpacked` is how many bytes
-    a byte of its wheels takes once installed.
+    `found` are packages whose module must be there, but is slow to load or may need a graphics card. `unpacked` is how
+    many bytes a byte of its wheels takes once installed.
     """
 
     name: str
@@ -34,9 +34,10 @@ _COMMON = {
     "numpy": "numpy",
     "pillow": "PIL",
     "scipy": "scipy.ndimage",
-    "rembg": "rembg.bg",
     "huggingface-hub": "huggingface_hub",
 }
+_SLOW = {"rembg": "rembg"}
+"""Its own module compiles code for a minute when it is loaded first; `imaging.removal` goes past that."""
 
 PROFILES: Mapping[str, Profile] = {
     CPU: Profile(
@@ -45,8 +46,9 @@ PROFILES: Mapping[str, Profile] = {
         purpose="Cuts the subject out of any photo, on the processor",
         platforms=(LINUX, WINDOWS, MACOS),
         needs_gpu=False,
-        unpacked=3.5,
+        unpacked=3.1,
         loaded={**_COMMON, "onnxruntime": "onnxruntime"},
+        found=_SLOW,
     ),
     CUDA: Profile(
         name=CUDA,
@@ -57,6 +59,7 @@ PROFILES: Mapping[str, Profile] = {
         unpacked=2.2,
         loaded={**_COMMON, "torch": "torch", "torchvision": "torchvision", "transformers": "transformers"},
         found={
+            **_SLOW,
             "onnxruntime-gpu": "onnxruntime",
             "flex-gemm": "flex_gemm",
             "cumesh": "cumesh",

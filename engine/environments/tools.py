@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import EspalierError
 from ..files import make_folder, replacing
+from ..workers.launch import QUIET
 from .places import Places
 from .platforms import this_platform
 from .wheel import parse_wheel, version_key
@@ -99,7 +100,8 @@ def clean_environment(work: Path) -> dict[str, str]:
     home, temporary = work / "home", work / "tmp"
     for folder in (home, temporary):
         make_folder(folder)
-    return {**kept, **dict.fromkeys(_HOMES, str(home)), **dict.fromkeys(_TEMPORARY, str(temporary))}
+    places = {**dict.fromkeys(_HOMES, str(home)), **dict.fromkeys(_TEMPORARY, str(temporary))}
+    return {**kept, **places, **QUIET}
 
 
 def _find(places: Places) -> Path:

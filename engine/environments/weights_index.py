@@ -25,7 +25,7 @@ _FILE = "weights.json"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file that is there: where, of which revision, how many bytes, with which SHA-256, and whether it was damaged."""
+    """A file that is there: where, of which revision, its bytes and SHA-256, and whether it was found damaged."""
 
     path: str
     revision: str
@@ -53,7 +53,7 @@ def read_index(places: Places) -> dict[str, Entry]:
     """Return the index by the files' keys; one that cannot be read is empty, and what is there is found anew."""
     entries: dict[str, Entry] = {}
     base = folder(places)
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         for key, told in json.loads((base / _FILE).read_text("utf-8")).items():
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 path = base / str(told["path"])  # an absolute path, of a cache, stays itself

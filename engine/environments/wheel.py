@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .platforms import LINUX, MACOS, WINDOWS
@@ -60,10 +61,14 @@ def parse_wheel(file: str) -> WheelName | None:
 
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:
-    """Return what sorts versions of one package, pre-releases before the release."""
-    return tuple(
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|[a-z]+", version.lower())
-    )
+    """Return what sorts versions of one package: pre-releases before the release, local builds after it."""
+    public, _, local = version.lower().partition("+")
+    return (*_parts(public), (0, ""), *_parts(local))
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    for part in re.findall(r"\d+|[a-z]+", text):
+        yield (int(part), "") if part.isdigit() else (0 if part == "post" else -1, part)
 
 
 def _minor(tag: str, prefix: str) -> int:

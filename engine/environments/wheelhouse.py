@@ -7,15 +7,11 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EspalierError
-from .connection import Connection
-from .download import Expected, digest_of, download
-from .folders import erase, long
-from .index import locate
+from .folders import erase
 from .lock import Lock, Package
 from .places import Places
 from .wheel import parse_wheel
@@ -23,8 +19,6 @@ from .wheel import parse_wheel
 Report = Callable[[str, int, int], None]
 Check = Callable[[], None]
 
-CHECKING, DOWNLOADING = "Checking what is here", "Downloading"
-_ZIP = b"PK\x03\x04"
 _UNLOCKED = "unlocked"
 
 
@@ -45,32 +39,14 @@ class Wheel:
 def find_wheel(package: Package, places: Places) -> Path | None:
     """Return where a wheel of `package` lies already, by name and size alone, without reading it."""
     if not package.locked:
-        found = (path for path in _shelf(package, places).glob("*.whl") if _is_version(path, package))
+        found = (path for path in shelf(package, places).glob("*.whl") if _is_version(path, package))
         return next(iter(sorted(found)), None)
     assert package.file is not None
-    for path in (*(folder / package.file for folder in places.bundled), _shelf(package, places) / package.file):
+    for path in (*(folder / package.file for folder in places.bundled), shelf(package, places) / package.file):
         with suppress(OSError):
             if path.stat().st_size == package.size:
                 return path
     return None
-
-
-def gather(lock: Lock, places: Places, connection: Connection, report: Report) -> list[Wheel]:
-    """Return a wheel of every package of `lock`, each with the right hash, fetched where it is not here yet.
-
-    Raises EspalierError, or Cancelled from `report`.
-    """
-    here = _check_present(lock, places, report)
-    missing = [package for package in lock.packages if package.name not in here]
-    total = sum(package.size or 0 for package in missing)
-    done = 0
-    for package in missing:
-        wheel = _fetch(package, lock, places, connection, partial(_tell, report, done, total))
-        here[package.name] = wheel
-        done += wheel.size if package.size is None else package.size
-        total += wheel.size if package.size is None else 0
-        report(DOWNLOADING, done, total)
-    return [here[package.name] for package in lock.packages]
 
 
 def unpacked_bytes(wheels: list[Wheel]) -> int:
@@ -105,7 +81,7 @@ def size_words(size: float) -> str:
 
 def prune(places: Places, locks: list[Lock]) -> None:
     """Remove what was downloaded and is of no use for any of `locks`."""
-    keep = {_shelf(package, places) for lock in locks for package in lock.packages}
+    keep = {shelf(package, places) for lock in locks for package in lock.packages}
     for folder in _shelves(places):
         if folder not in keep:
             erase(folder)
@@ -119,7 +95,7 @@ def _shelves(places: Places) -> Iterator[Path]:
             yield folder
 
 
-def _shelf(package: Package, places: Places) -> Path:
+def shelf(package: Package, places: Places) -> Path:
     """Return the folder of a package's downloads; half a hash, as Windows does not like long paths."""
     if package.sha256 is None:
         return places.downloads / _UNLOCKED / package.name
@@ -129,38 +105,3 @@ def _shelf(package: Package, places: Places) -> Path:
 def _is_version(path: Path, package: Package) -> bool:
     wheel = parse_wheel(path.name)
     return wheel is not None and package.version in ("", wheel.version, wheel.version.partition("+")[0])
-
-
-def _check_present(lock: Lock, places: Places, report: Report) -> dict[str, Wheel]:
-    """Return the wheels that are here and right; a download that is not is removed."""
-    here: dict[str, Wheel] = {}
-    total = sum(package.size or 0 for package in lock.packages)
-    done = 0
-    for package in lock.packages:
-        report(CHECKING, done, total)
-        while (path := find_wheel(package, places)) is not None:
-            found = digest_of(path, partial(report, CHECKING, done, total))
-            if package.sha256 in (None, found):
-                here[package.name] = Wheel(package, path, found)
-                break
-            if not path.is_relative_to(places.downloads):
-                # Not ours to remove: it is as if it were not there.
-                places = replace(places, bundled=tuple(folder for folder in places.bundled if folder != path.parent))
-                continue
-            path.unlink()
-        done += package.size or 0
-    return here
-
-
-def _fetch(
-    package: Package, lock: Lock, places: Places, connection: Connection, report: Callable[[int], None]
-) -> Wheel:
-    link = locate(package, lock, connection)
-    path = long(_shelf(package, places) / link.file)
-    expected = Expected(package.size, package.sha256 or link.sha256 or None, magic=_ZIP)
-    download(link.url, path, link.file, expected, connection, report)
-    return Wheel(package, path, package.sha256 or digest_of(path, connection.check))
-
-
-def _tell(report: Report, before: int, total: int, size: int) -> None:
-    report(DOWNLOADING, before + size, max(total, before + size))

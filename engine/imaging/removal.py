@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from functools import lru_cache
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def subject_mask(image: Image.Image) -> Image.Image | None:
     if chosen is None:
         return None
     try:
-        mask = import_module("rembg").remove(image, session=_session(*chosen), only_mask=True)
+        mask = _session(*chosen).predict(image)[0]
     except Exception:
         # Whatever goes wrong in there (a damaged model, too little memory), the plain-background rule remains.
         _log.exception("rembg failed with %s", chosen[0])
@@ -63,11 +64,24 @@ def subject_mask(image: Image.Image) -> Image.Image | None:
 @lru_cache(maxsize=1)
 def _session(name: str, path: Path) -> Any:
     """Return rembg's session for the model `name` in the file `path`, whatever rembg itself would look for or fetch."""
+    # Else ONNX Runtime leaves a device id in the home folder and tells its maker of every session.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     runtime = import_module("onnxruntime")
-    kind = next(session for session in import_module("rembg.sessions").sessions_class if session.name() == name)
+    kind = next(session for session in _kinds() if session.name() == name)
     local = type(kind.__name__, (kind,), {"download_models": classmethod(lambda *_, **__: str(path))})
     options = runtime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit():
         options.intra_op_num_threads = options.inter_op_num_threads = int(threads)
     return local(name, options)
+
+
+def _kinds() -> Any:
+    """Return rembg's classes of sessions, without the rest of it.
+
+    Its front door imports code for matting that is not used here, and which is compiled for a minute at first.
+    """
+    found = find_spec("rembg")
+    if found is not None and "rembg" not in sys.modules:
+        sys.modules["rembg"] = module_from_spec(found)  # known, and never run
+    return import_module("rembg.sessions").sessions_class

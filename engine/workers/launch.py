@@ -16,6 +16,10 @@ from ..errors import EspalierError
 MODULES = ("numpy", "PIL", "scipy", "pyamg", "igl", "fast_simplification", "uvunwrap", "requests")
 """What the engines of Blender's own Python import beside the standard library."""
 
+QUIET = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""What keeps libraries of engines from telling their makers what is done here: ONNX Runtime does so when it is loaded,
+and keeps a database for it in the person's home."""
+
 # What comes from the standard library first has its compiled form beside it; all else is compiled into a folder that
 # is given. The package's folder goes first on the path and the others last, so that nothing there can hide a module of
 # the standard library.
@@ -65,7 +69,7 @@ class Launch:
         variables = dict(os.environ)
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             variables.setdefault(name, str(threads))
-        return {**variables, **self.env}
+        return {**variables, **QUIET, **self.env}
 
 
 @functools.cache

@@ -128,6 +128,9 @@ class Link:
                     self._inbox.put(Garbage(f"{error}: {line[:200]!r}"))
 
     def _write(self, stream: IO[bytes]) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # Blender, unlike Python, leaves SIGPIPE as it is: a child that is gone would take Blender with it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
         with contextlib.suppress(OSError):  # a broken pipe: the child's end is noticed elsewhere
             while (line := self._outbox.get()) is not None:
                 stream.write(line)

@@ -151,10 +151,10 @@ def _agree(asked: Installation, profile: str, status: Status, report: InstallRep
                 report.licence(licence)
     if asked.yes:
         return
-    what = expected(status) if asked.act in WORKING else "It would have to be installed again."
     if asked.json or not (report.live and sys.stdin is not None and sys.stdin.isatty()):
+        what = expected(status).rstrip(".") if asked.act in WORKING else "it would have to be installed again"
         raise EspalierError("install_unasked", act=asked.act, profile=profile, what=what)
-    report.ask(f"{what} {asked.act.capitalize()} {BY_PROFILE[profile].label}? [y/N] ")
+    report.ask(f"{asked.act.capitalize()} {BY_PROFILE[profile].label}? [y/N] ")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         answer = sys.stdin.readline().strip().lower()

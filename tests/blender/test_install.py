@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -51,6 +52,15 @@ def test_the_wheels_are_the_locked_ones_and_numpy_is_blenders(user_resources: Pa
         assert Path(module.__file__).is_relative_to(local), name
         assert importlib.metadata.version(name) == version
     assert not Path(numpy.__file__).is_relative_to(local)
+
+
+def test_what_environments_are_built_with_lies_in_the_zip_and_is_not_installed(user_resources: Path) -> None:
+    carried = json.loads((extension.ROOT / "wheels" / "carried.json").read_text("utf-8"))["linux-x64"]
+    installed = user_resources / "extensions" / "user_default" / "espalier" / "wheels"
+    for item in carried:
+        assert hashlib.sha256((installed / item["file"]).read_bytes()).hexdigest() == item["sha256"]
+        assert not list((user_resources / "extensions" / ".local").rglob(f"{item['file'].split('-')[0]}-*.dist-info"))
+    assert (installed / "NOTICES.md").is_file()
 
 
 def test_the_bundled_solvers_work_with_this_numpy() -> None:

@@ -119,6 +119,8 @@ def test_the_index_tells_the_zips_of_the_pythons_apart(folders: tuple[Path, Path
     pythons = {item["archive_url"].rpartition("-py")[2]: item["python_versions"] for item in listing}
     assert pythons == {"311.zip": ["3.11"], "313.zip": ["3.13"]}
     assert {item["version"] for item in listing} == {CURRENT}
+    oldest = {item["python_versions"][0]: item["blender_version_min"] for item in listing}
+    assert oldest == {"3.11": "4.2.0", "3.13": "4.3.0"}
 
 
 def test_it_installs_and_upgrades_with_jobs_and_settings_kept(

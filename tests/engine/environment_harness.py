@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import site
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,14 @@ from engine.environments.places import Places
 from engine.environments.sources import Sources
 from engine.environments.status import Condition, Status, status
 from engine.environments.task import Task
+from engine.environments.tools import unpack_uv
 from tests.support.index_server import IndexServer, Offer
-from tests.support.tiny_wheels import EXPLICIT, entry, profile_wheels, uv_folder, write_lock
+from tests.support.tiny_wheels import EXPLICIT, entry, profile_wheels, tool_folder, uv_folder, write_lock
 
 NEEDS_UV = "uv is not installed beside these tests, and its wheel does not lie in wheels/ (make wheels)"
 CLOSED = "http://127.0.0.1:9/simple/"
 """An index at which nobody answers."""
-PATIENCE_S = 240.0
+PATIENCE_S = 120.0
 
 
 def nothing(*_: object) -> None:
@@ -39,6 +41,15 @@ def bundled() -> tuple[Path, ...]:
     if folder is None:
         pytest.skip(NEEDS_UV)
     return (folder,)
+
+
+def unpacked(places: Places) -> None:
+    """Put the program uv into `places` as an earlier installation did; unpacking it takes longer than using it."""
+    kept = tool_folder() / "tools"
+    if not kept.exists():
+        unpack_uv(replace(places, root=kept.parent))
+    places.root.mkdir(parents=True)
+    shutil.copytree(kept, places.tools, copy_function=os.link)
 
 
 @dataclass
@@ -54,6 +65,7 @@ class House:
     def __post_init__(self) -> None:
         self.wheels = profile_wheels(self.folder / "wheels", self.profile, payload=self.payload)
         self.places = Places(self.folder / self.name, bundled(), self.folder / "locks")
+        unpacked(self.places)
         self.offer, self.own = Offer(), Offer()
         for name, path in self.wheels.items():
             (self.own if name in EXPLICIT else self.offer).add(name, path)
@@ -91,9 +103,11 @@ class House:
         return found.condition is Condition.READY and found.why is None and not leftovers
 
 
-def finish(task: Task, until: Callable[[Task], bool] = lambda task: task.finished) -> Task:
+def finish(
+    task: Task, until: Callable[[Task], bool] = lambda task: task.finished, patience_s: float = PATIENCE_S
+) -> Task:
     """Step `task` until it is finished, or until something else is true of it."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while not until(task):
         assert time.monotonic() < end, (task.stage, task.done_bytes, task.total_bytes)
         assert not (task.finished and task.error), task.error and (str(task.error), task.error.detail)

@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -140,52 +136,6 @@ def test_progress_may_cancel() -> None:
 
         with pytest.raises(KeyboardInterrupt):
             cut_out(image.convert("RGBA"), "x", cancel)
-
-
-@pytest.fixture
-def rembg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
-    """A stand-in with rembg's surface, found on the path as rembg would be."""
-    (tmp_path / "rembg.py").write_text(
-        "from PIL import Image\n"
-        "sessions, calls, broken = [], [], False\n"
-        "def new_session(model_name='u2net', *args, **kwargs):\n"
-        "    sessions.append(model_name)\n"
-        "    return {'model': model_name}\n"
-        "def remove(data, alpha_matting=False, session=None, only_mask=False, **kwargs):\n"
-        "    if broken:\n"
-        "        raise RuntimeError('no model')\n"
-        "    calls.append((data.mode, session, only_mask))\n"
-        "    mask = Image.new('L', data.size, 0)\n"
-        "    mask.paste(255, (20, 20, data.width - 20, data.height - 20))\n"
-        "    return mask\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "rembg", raising=False)
-    monkeypatch.setattr(removal, "find_spec", find_spec)
-    removal._session.cache_clear()
-    assert removal.available()
-    import rembg  # type: ignore[import-not-found]
-
-    yield rembg
-    removal._session.cache_clear()
-    sys.modules.pop("rembg", None)
-
-
-def test_rembg_cuts_where_it_is_installed(rembg: ModuleType) -> None:
-    image = Image.open(DATA / "clutter.jpg").convert("RGBA")
-    for _ in range(2):
-        alpha = np.asarray(cut_out(image, "x"))[..., 3]
-        assert alpha[100, 100] == 255
-        assert alpha[5, 5] == 0
-    assert rembg.sessions == [removal.MODEL]  # one session serves all images
-    assert rembg.calls[0] == ("RGB", {"model": removal.MODEL}, True)
-
-
-def test_without_its_model_the_plain_rule_remains(rembg: ModuleType) -> None:
-    rembg.broken = True
-    image, truth = scene((255, 255, 255), (30, 60, 160))
-    alpha = np.asarray(cut_out(image.convert("RGBA"), "x"))[..., 3] / 255.0
-    assert np.abs(alpha - truth).mean() < 0.002
 
 
 def test_the_frame_is_the_square_about_the_solid_part() -> None:

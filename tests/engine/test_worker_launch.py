@@ -100,3 +100,9 @@ def test_the_environment_keeps_what_a_person_has_set(monkeypatch: pytest.MonkeyP
     assert environment["OPENBLAS_NUM_THREADS"] == "2"
     assert environment["KEY"] == "value"
     assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_libraries_of_engines_are_told_to_keep_to_themselves() -> None:
+    variables = launch.Launch("python", ("folder",), {"A": "b"}).environment(1)
+    assert variables["ORT_DISABLE_TELEMETRY"] == variables["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert variables["A"] == "b"

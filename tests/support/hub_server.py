@@ -225,7 +225,8 @@ def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[HubServer]
         context.load_cert_chain(*certificate)
         for server in servers:
             server.socket = context.wrap_socket(server.socket, server_side=True)
-    hub.url, hub.store_url = (f"{scheme}://127.0.0.1:{server.server_address[1]}" for server in servers)
+    hub.url = f"{scheme}://127.0.0.1:{servers[0].server_address[1]}"
+    hub.store_url = f"{scheme}://localhost:{servers[1].server_address[1]}"  # another host, to which no token may go
     for server in servers:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:

@@ -95,6 +95,7 @@ class IndexServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: IndexServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *args: Any) -> None:
         """Write nothing."""
@@ -120,6 +121,10 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.server.offer.files[name]
         digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
         stated = self.server.states_hashes
+
+        def hashes(file: str) -> dict[str, str]:
+            return {"sha256": digests[file]} if stated else {}
+
         if self.server.json and JSON in self.headers.get("Accept", ""):
             listing = [
                 {
@@ -177,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             for start in range(offset, max(end, offset), step):
                 block = body[start : min(start + step, end)]
                 self.wfile.write(block)
-                self.server.sent += len(block)
+                self.server.sent += len(block) if status < 400 else 0
                 if fault is not None and fault.kind == "slow":
                     time.sleep(fault.seconds)
         if end < len(body):

@@ -122,14 +122,18 @@ def uv_folder() -> Path | None:
         elif file.parent.name == info and file.name in ("METADATA", "WHEEL"):
             files[f"{info}/{file.name}"] = data.read_bytes()
     tag = next(line.split(": ")[1] for line in files[f"{info}/WHEEL"].decode().splitlines() if line.startswith("Tag"))
-    folder = Path(_kept().name)
+    folder = tool_folder()
     pack(folder / f"uv-{uv.version}-{tag}.whl", files, f"{info}/RECORD", [name for name in files if "scripts" in name])
     return folder
 
 
+def tool_folder() -> Path:
+    """Return a folder for uv that goes with this process."""
+    return Path(_kept().name)
+
+
 @functools.cache
 def _kept() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that goes with this process."""
     return tempfile.TemporaryDirectory(prefix="uv-wheel-", ignore_cleanup_errors=sys.platform == "win32")
 
 

@@ -4,23 +4,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from engine.environments import licences, weights
 from engine.environments.order import Act, Order
 from engine.environments.places import Places
 from engine.environments.sources import Sources
 from engine.environments.weights_catalogue import FILES, WeightFile
-from tests.support.hub_server import HubServer, Repo
+from engine.errors import EspalierError
+from tests.support.hub_server import HubServer, Repo, serving
 
 TRELLIS, SMALL, MODEL = "microsoft/TRELLIS.2-4B", "microsoft/TRELLIS-image-large", "isnet-general-use.onnx"
 LARGE = "ckpts/flow.safetensors"
 REVISION, OTHER = "a" * 40, "b" * 40
+CLEARED = ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "ESPALIER_WEIGHTS")
 NAMES = tuple(item.name for item in licences.LICENCES)
 
 
@@ -48,6 +54,24 @@ def publish(hub: HubServer, large: int = 400_000) -> dict[str, tuple[WeightFile,
         ),
     )
     return {"cpu": (WeightFile(MODEL, len(model), hashlib.sha256(model).hexdigest(), "isnet"),), "cuda": files}
+
+
+@contextmanager
+def prepared(folder: Path, patch: pytest.MonkeyPatch, certificate: tuple[Path, Path] | None = None) -> Iterator[Setup]:
+    """Yield a hub with small weights and an empty place for them; the Hugging Face cache of the person is out of it."""
+    for name in CLEARED:
+        patch.delenv(name, raising=False)
+    patch.setenv("HF_HOME", str(folder / "hf"))
+    patch.setenv("ESPALIER_REMBG_URL", "")
+    patch.setattr(weights, "environments", weights.environments)
+    before = dict(FILES)
+    with serving(certificate) as hub:
+        install(publish(hub))
+        try:
+            yield Setup(hub, folder / "Gerät ß 重み")
+        finally:
+            FILES.clear()
+            FILES.update(before)
 
 
 def install(catalogue: dict[str, tuple[WeightFile, ...]], names: tuple[str, ...] = ("cpu", "cuda")) -> None:
@@ -90,3 +114,20 @@ class Setup:
     def bytes_of(self, repo: str, name: str) -> bytes:
         """Return what was published as the file `name`."""
         return self.hub.releases[name] if repo == "rembg" else self.hub.repos[repo].files[name]
+
+
+def main() -> None:
+    """Fetch the weights in a process of its own: the order is JSON on the standard input."""
+    told = json.loads(sys.stdin.readline())
+    hub = HubServer()
+    install(publish(hub))
+    hub.url, hub.store_url = told["hub"], told["store"]
+    setup = Setup(hub, Path(told["root"]), told["token"])
+    try:
+        print("\n".join(setup.run()))
+    except EspalierError as error:
+        print(error.code)
+
+
+if __name__ == "__main__":
+    main()
