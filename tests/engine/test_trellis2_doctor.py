@@ -80,7 +80,7 @@ def test_what_has_a_stand_in_is_no_fault() -> None:
     assert faults(**changes) == []
     notes = {one.subject for one in judge({**GOOD, **changes}) if one.verdict == "note"}
     assert notes == {"flash_attn", "o_voxel", "nvdiffrast", "xformers", "timm", "NVIDIA driver"}
-    assert faults(compiler=None, packages=lacking("triton")) == []
+    assert faults(compiler=None, packages=lacking("flex_gemm")) == []
 
 
 @pytest.mark.parametrize("lost", [name for name in GOOD if name != "python"])

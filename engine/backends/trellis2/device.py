@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _ensure_cuda() -> None:
                 capability=f"{major}.{minor}",
                 built=", ".join(torch.cuda.get_arch_list()),
             )
-        if sys.platform == "linux" and compiler() is None:
+        if needs_compiler() and compiler() is None:
             raise EspalierError("trellis2_compiler")
 
 
@@ -118,6 +119,12 @@ def is_built_for(major: int, minor: int, architectures: list[str]) -> bool:
         if of <= (major, minor) and (kind == "compute" or of[0] == major):
             return True
     return False
+
+
+def needs_compiler() -> bool:
+    """Tell whether Triton will build kernels here: those of FlexGEMM, unless ours, which need none, take its place."""
+    spec = find_spec("flex_gemm")
+    return sys.platform == "linux" and spec is not None and spec.loader is not None
 
 
 def compiler() -> str | None:

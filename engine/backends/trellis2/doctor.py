@@ -262,7 +262,7 @@ def _on_compiler(facts: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(facts["compiler"], str):
         yield Finding("C compiler", facts["compiler"])
         return
-    needed = bool(facts["packages"].get("triton")) and "chosen" in facts["device"]
+    needed = bool(facts["packages"].get("flex_gemm"))
     yield Finding(
         "C compiler", "There is none.", "fault" if needed else "note", EspalierError("trellis2_compiler").remedy
     )
