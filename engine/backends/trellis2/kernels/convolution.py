@@ -58,10 +58,16 @@ def convolve(
     limit, and no two of them meet in one place, so that a run is repeated exactly.
     """
     out_channels, in_channels = weight.shape[0], weight.shape[-1]
-    taps = weight.reshape(out_channels, -1, in_channels).permute(1, 2, 0).contiguous()
     wide = torch.promote_types(feats.dtype, torch.float32)
+    # Processors multiply float32 about five times as fast as float16; GPUs the other way round.
+    work = wide if feats.device.type == "cpu" else feats.dtype
+    taps = weight.reshape(out_channels, -1, in_channels).permute(1, 2, 0).to(work).contiguous()
     out = torch.empty((len(feats), out_channels), dtype=feats.dtype, device=feats.device)
-    row_bytes = (in_channels + out_channels) * feats.element_size() + 2 * out_channels * wide.itemsize + _LOOKUP_BYTES
+    row_bytes = (
+        in_channels * (feats.element_size() + work.itemsize)
+        + out_channels * (work.itemsize + 2 * wide.itemsize)
+        + _LOOKUP_BYTES
+    )
     for piece in pieces(len(feats), row_bytes):
         rows = neighbors[piece]
         total = torch.zeros((len(rows), out_channels), dtype=wide, device=feats.device)
@@ -70,7 +76,7 @@ def convolve(
         for tap in range(len(taps)):
             here = (rows[:, tap] >= 0).nonzero().squeeze(1)
             if len(here):
-                total.index_add_(0, here, (feats[rows[here, tap].long()] @ taps[tap]).to(wide))
+                total.index_add_(0, here, (feats[rows[here, tap].long()].to(work) @ taps[tap]).to(wide))
         out[piece] = total.to(feats.dtype)
     return out
 
