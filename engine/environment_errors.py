@@ -8,6 +8,8 @@ from collections.abc import Mapping
 ENVIRONMENT_ARGUMENTS = frozenset({"environment_unknown", "install_unasked"})
 """Those that end a command as wrong arguments do."""
 
+_REPAIR = "Repair it in Espalier's preferences, or with the command espalier install {profile} --repair"
+
 ENVIRONMENT: Mapping[str, tuple[str, str]] = {
     "environment_unknown": ("There is no environment called {name}.", "Choose one of {known}."),
     # How one stands
@@ -17,31 +19,31 @@ ENVIRONMENT: Mapping[str, tuple[str, str]] = {
     ),
     "environment_interrupted": (
         "The installation of the environment {profile} was interrupted.",
-        "Press Install to go on; what is downloaded already is not downloaded again.",
+        "Press Install to go on, or use the command espalier install {profile}; nothing is downloaded twice.",
     ),
     "environment_other_python": (
         "The environment {profile} was made for Python {theirs}, and this Blender has {ours}.",
-        "Press Repair to make it anew for this Blender.",
+        f"{_REPAIR}.",
     ),
     "environment_python_gone": (
         "The Python that the environment {profile} was made with is gone.",
-        "Press Repair to make it anew for this Blender.",
+        f"{_REPAIR}.",
     ),
     "environment_stamp": (
         "The environment {profile} does not tell what is installed in it: {reason}.",
-        "Press Repair to make it anew.",
+        f"{_REPAIR}.",
     ),
     "environment_outdated": (
         "The environment {profile} does not hold the packages that this Espalier uses.",
-        "Press Repair to bring it up to date.",
+        f"{_REPAIR}.",
     ),
     "environment_damaged": (
         "The environment {profile} is damaged: {count} of its files are changed or missing, such as {name}.",
-        "Press Repair to make it anew.",
+        f"{_REPAIR}.",
     ),
     "environment_imports": (
         "The package {package} cannot be loaded in the environment {profile}: {reason}.",
-        "Press Repair to make it anew; if it happens twice, look at the log in {log}.",
+        f"{_REPAIR}; if it happens twice, look at the log in {{log}}.",
     ),
     "environment_platform": (
         "The environment {profile} cannot run on {platform}.",

@@ -17,6 +17,7 @@ from . import (
     rebuild,
     session,
     settings,
+    stages,
 )
 
 CLASSES = (
@@ -34,6 +35,7 @@ CLASSES = (
     checking.ESPALIER_OT_check_usage,
     key.ESPALIER_OT_test_key,
     *installing.OPERATORS,
+    *stages.OPERATORS,
 )
 
 

@@ -95,9 +95,9 @@ def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UI
     row.label(text=ACTS[state.act] if at_work else word)
     write(column, f"{kind.purpose}.")
     if at_work:
-        _draw_task(box, state.task)
+        draw_task(box, state.task)
         return
-    for sentence in sentences(status) if status is not None else ():
+    for sentence in (*sentences(status), *_notices(kind)) if status is not None else ():
         write(column, sentence)
     why = status.why if status is not None else None
     if state.profile == kind.profile and (why is None or str(why) != str(state.error)):
@@ -108,10 +108,18 @@ def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UI
         row.operator(f"espalier.{act}_environment").profile = kind.profile
 
 
+def _notices(kind: Kind) -> tuple[str, ...]:
+    """Return what has to be shown of the models that the engine of an environment runs."""
+    from ..engine.environments import licences
+
+    return licences.notices(kind.profile)
+
+
 ACTS = {"install": "Installing", "repair": "Repairing", "verify": "Verifying", "remove": "Removing"}
 
 
-def _draw_task(box: bpy.types.UILayout, task: Task) -> None:
+def draw_task(box: bpy.types.UILayout, task: Task) -> None:
+    """Draw how far a task is, with the button that stops it."""
     row = box.row(align=True)
     row.progress(factor=task.fraction, text=progress_text(task))
     row.operator("espalier.cancel_environment", text="", icon="X")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..engine.environments.status import Status
     from ..engine.environments.task import Task
     from ..engine.workers.launch import Launch
+    from .trellis2 import Obstacle
 
 FOLDER = "environments"
 """Where they lie in the extension's user folder, unless the person chose another place."""
@@ -62,11 +63,12 @@ BY_PROFILE = {kind.profile: kind for kind in KINDS}
 class Environments:
     """`known` is how each stood when it was last looked at; `error` and `told` are about the task that ended last.
 
-    `unagreed` are the licenses that a dialog shows.
+    `unagreed` are the licenses that a dialog shows, `obstacle` is what keeps TRELLIS.2 from running.
     """
 
     known: dict[str, Status] = field(default_factory=dict)
     unagreed: tuple[Licence, ...] = ()
+    obstacle: Obstacle | None = None
     task: Task | None = None
     act: str = ""
     profile: str = ""
@@ -109,11 +111,14 @@ def sources() -> Sources:
 def look(profile: str = "") -> None:
     """See how the environments stand, or the one of `profile`: some milliseconds of reading."""
     from ..engine.environments.status import status
+    from . import trellis2  # which looks through this module
 
     where = places()
     for kind in KINDS:
         if profile in ("", kind.profile):
             state.known[kind.profile] = status(kind.profile, where)
+    if profile != CPU and CUDA in state.known:
+        state.obstacle = trellis2.find_obstacle(state.known[CUDA], where)
     session.redraw()
 
 
@@ -230,26 +235,35 @@ def watch() -> None:
 def launch_of(engine: str) -> Launch:
     """Return how a worker of `engine` is started: in its environment where that is ready, else in Blender's Python.
 
+    TRELLIS.2 cannot run there: raises EspalierError with what keeps it from running, and `python_missing`.
+    """
+    launch = nearest_launch(engine)
+    if engine in BY_PROFILE[CUDA].engines and state.obstacle is not None:
+        raise state.obstacle.error
+    return launch
+
+
+def nearest_launch(engine: str) -> Launch:
+    """Return how `engine` is started, or, where its environment is not ready, how it would be in Blender's Python.
+
     Raises EspalierError `python_missing`.
     """
-    from ..engine.backends.trellis2.settings import Settings
-    from ..engine.environments import licences
     from ..engine.environments.status import Condition
     from ..engine.environments.weights_index import VARIABLE, folder
     from ..engine.workers.launch import Launch, current_launch
+    from . import trellis2
 
     own = current_launch()
     kind = next((kind for kind in KINDS if engine in kind.engines), None)
     if kind is None:
         return own
     status = fresh(kind.profile)  # what was seen last may have been deleted since
+    variables = {VARIABLE: str(folder(places()))}
+    if engine == trellis2.ENGINE:
+        variables = trellis2.settings().to_environment()
+        own = replace(own, env=variables)
     if status.condition is not Condition.READY or status.python is None:
         return own
-    variables = {VARIABLE: str(folder(places()))}
-    if engine == "trellis2":
-        stages = session.user_folder() / "cache" / "stages"
-        settings = replace(Settings.from_environment(), cache=stages, licences=licences.accepted(places()))
-        variables = {**settings.to_environment(), **variables}
     return Launch(str(status.python), own.paths[:1], variables)
 
 

@@ -11,7 +11,7 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job, State
 from ..engine.parameters import PIPELINE_OF_RESOLUTION, SETTINGS, Value
 from ..engine.request import GenerationRequest, is_url
-from . import account, pricing, session
+from . import account, pricing, session, trellis2
 from .image import image_file
 from .settings import RESOLUTION_OF_PIPELINE, EspalierSettings, add_parameters, engine_items
 
@@ -33,6 +33,15 @@ class ESPALIER_OT_generate(bpy.types.Operator):
     engine: bpy.props.EnumProperty(
         name="Engine", description="Who makes the asset", items=engine_items(), options={"SKIP_SAVE"}
     )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Tell beforehand what the engine lacks. In the background, where nobody sees it, `execute` tells."""
+        obstacle = trellis2.known_obstacle(context.scene.espalier.engine)
+        if obstacle is None or bpy.app.background:
+            return True
+        cls.poll_message_set(str(obstacle.error))
+        return False
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask first where the asset costs more than the person wants to spend unasked."""
@@ -77,6 +86,8 @@ class ESPALIER_OT_generate(bpy.types.Operator):
             account.ensure_online()
             pricing.refresh()
             values, told = pricing.offer().clamp(values)
+        elif engine == trellis2.ENGINE:
+            trellis2.ensure_ready()
         image, name = self._image(settings, context.scene)
         return GenerationRequest.create(image, engine, values, name), " ".join(told)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept in Blender's own preferences, for all files: the remote API and its limits, and the environments."""
+"""What is kept in Blender's own preferences, for all files: the remote API, the environments, and TRELLIS.2."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Sequence
 
 import bpy
 
+from ..engine.backends.trellis2 import settings as variables
+from ..engine.backends.trellis2.plans import PLANS
+from ..engine.environments.weights_catalogue import BACKGROUND_MODELS
 from ..engine.errors import EspalierError
-from . import account, environments, session
+from . import account, environments, session, trellis2
 from .environment_rows import draw_environments
 from .inquiry import ACCOUNT
 from .key import told
@@ -23,6 +26,13 @@ DOWNLOADS = {
     "hub_token": "hub_token",
 }
 """Preference -> the field of `Sources` that it fills."""
+RUNNING = {
+    "fast_mode": variables.FAST,
+    "memory_plan": variables.PLAN,
+    "background_model": variables.BACKGROUND,
+    "stage_cache_gb": variables.STAGES_GB,
+}
+"""Preference of TRELLIS.2 -> the environment variable that comes first."""
 VALUES = 0.4
 """Where the values begin beside the labels of split properties, as a share of the width."""
 
@@ -35,6 +45,20 @@ def _forget(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
 def _look(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
     """See how the environments of another place stand."""
     environments.look()
+
+
+def _renew(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
+    """Let the next job of TRELLIS.2 run as it is wanted now."""
+    trellis2.renew()
+
+
+def _plan_items() -> list[tuple[str, str, str]]:
+    plans = [(plan.name, plan.name.title(), plan.words.rstrip(".")) for plan in PLANS]
+    return [(trellis2.AUTOMATIC, "Automatic", "The fastest that fits into the free memory of the GPU"), *plans]
+
+
+def _background_items() -> list[tuple[str, str, str]]:
+    return [(name, name, f"{(file.size or 0) / 1e6:.0f} MB") for name, file in BACKGROUND_MODELS.items()]
 
 
 class EspalierPreferences(bpy.types.AddonPreferences):
@@ -120,8 +144,40 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         default=False,
     )
 
+    fast_mode: bpy.props.BoolProperty(
+        name="Fast Mode",
+        description="Reuse what changes little between steps; an approximation",
+        default=False,
+        update=_renew,
+    )
+    memory_plan: bpy.props.EnumProperty(
+        name="Memory Plan",
+        description="Which models stay on the GPU. What does not fit goes over to the next one by itself",
+        items=_plan_items(),
+        update=_renew,
+    )
+    background_model: bpy.props.EnumProperty(
+        name="Background Model",
+        description="What removes backgrounds for TRELLIS.2. birefnet-general comes with its weights, the lighter ones "
+        "with those of Background Removal; where the chosen one is not there, another one is used",
+        items=_background_items(),
+        default=variables.BACKGROUND_MODEL,
+        update=_renew,
+    )
+    stage_cache_gb: bpy.props.FloatProperty(
+        name="Stage Cache (GB)",
+        description="Most that finished stages take on the disk, the oldest leaving first. With them, a new texture or "
+        "another export repeats nothing that is there already; 0 keeps none",
+        default=variables.CACHE_GB,
+        min=0.0,
+        soft_max=200.0,
+        precision=1,
+        step=100,
+        update=_renew,
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the account, what a person may be asked about, then the environments and where they come from."""
+        """Draw the account, what a person may be asked about, the environments with their sources, then TRELLIS.2."""
         # Here, for enabling the extension must not wait for what only the remote engine needs.
         from ..engine.backends.remote.account import KEY_VARIABLE, URL_VARIABLE, VENDOR_URL
 
@@ -146,6 +202,8 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         column.prop(self, "ask_above_usd")
         layout.separator()
         self._draw_environments(context)
+        layout.separator()
+        _draw_trellis2(layout.box().column(), self)
 
     def _draw_environments(self, context: bpy.types.Context) -> None:
         from ..engine.environments.sources import DEFAULT_HUB, DEFAULT_INDEX, VARIABLES
@@ -164,6 +222,23 @@ class EspalierPreferences(bpy.types.AddonPreferences):
             if not getattr(self, name):
                 _note_taken(column, VARIABLES.get(field, PROXY))
         column.prop(self, "allow_unlocked")
+
+
+def _draw_trellis2(column: bpy.types.UILayout, chosen: EspalierPreferences) -> None:
+    """Draw how TRELLIS.2 runs on this machine, and what its finished stages take."""
+    from ..engine.environments.wheelhouse import size_words
+
+    column.label(text="TRELLIS.2 on This GPU")
+    for name, variable in RUNNING.items():
+        column.prop(chosen, name)
+        _note_environment(column, variable)
+    size = trellis2.stages_bytes()
+    split = column.split(factor=VALUES)
+    split.label()
+    row = split.row(align=True)
+    row.label(text="Not measured yet" if size is None else f"{size_words(size)} in use")
+    row.operator("espalier.measure_stages")
+    row.operator("espalier.clear_stages", icon="TRASH")
 
 
 def _draw_test(column: bpy.types.UILayout) -> None:

@@ -203,12 +203,16 @@ def redraw() -> None:
 
 def _tick() -> float | None:
     """Step the queue for a few milliseconds; return the seconds to the next call, or None when all is quiet."""
+    from . import trellis2  # which looks at jobs through this module
+
     queue = session.queue
     if queue is None:
         return None
     try:
         changed = queue.step()
         answered = session.inquiries.take(queue.answers())
+        if any(job.request.engine == trellis2.ENGINE and not job.active for job in changed):
+            trellis2.measure_stages()
         for job in changed:
             # What was cancelled and has an error may be billed all the same.
             if job.state in (State.FAILED, State.CANCELLED) and job.error is not None:

@@ -19,7 +19,7 @@ from ..engine.parameters import (
     Parameter,
     Value,
 )
-from . import pricing
+from . import environments, pricing, trellis2
 from .account import ENGINE
 
 RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
@@ -112,9 +112,14 @@ def _all_of(*updates: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return changed
 
 
-def _ask_server(self: EspalierSettings, _context: bpy.types.Context) -> None:
-    if self.engine == ENGINE and not bpy.app.background:
+def _engine_chosen(self: EspalierSettings, _context: bpy.types.Context) -> None:
+    """See what an engine charges, or lacks, where somebody is going to look at it."""
+    if bpy.app.background:
+        return
+    if self.engine == ENGINE:
         pricing.refresh()
+    elif self.engine == trellis2.ENGINE:
+        environments.look()
 
 
 def _updates() -> dict[str, Callable[[Any, Any], None]]:
@@ -153,7 +158,7 @@ class EspalierSettings(bpy.types.PropertyGroup):
         description=BY_NAME["image"].help,
     )
     engine: bpy.props.EnumProperty(
-        name="Engine", description="Who makes the asset", items=engine_items(), update=_ask_server
+        name="Engine", description="Who makes the asset", items=engine_items(), update=_engine_chosen
     )
     lods: LODS_PROPERTY
 

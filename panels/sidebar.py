@@ -8,6 +8,7 @@ import bpy
 from ..operators import session
 from ..operators.text import draw_wrapped
 from .server import draw_cost, draw_limit
+from .trellis2 import draw_readiness
 
 CANCELLED = ("job_cancelled_there", "job_cancelled_late", "job_cancelled_blind")
 """What is told of jobs that the person has cancelled and that may be billed all the same."""
@@ -49,6 +50,7 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
         draw_limit(column, settings, "texture_size")
 
         draw_cost(layout, context, settings)
+        draw_readiness(layout, context, settings)
         row = layout.row()
         row.scale_y = 1.6
         row.enabled = image is not None

@@ -114,6 +114,12 @@ def needed(profile: str, environments: tuple[str, ...] = tuple(FILES)) -> tuple[
     return tuple(item for item in LICENCES if item.name in names)
 
 
+def notices(environment: str) -> tuple[str, ...]:
+    """Return what must be shown wherever the models are at work that engines of `environment` use."""
+    found = (item.notice for item in needed("weights", (environment,)))
+    return tuple(dict.fromkeys(notice for notice in found if notice))
+
+
 def accepted(places: Places) -> frozenset[str]:
     """Return the names of the licenses that were accepted in the wording of today."""
     kept = _kept(places)

@@ -134,6 +134,9 @@ U2NETP = WeightFile(
     "u2net",
 )
 
+BACKGROUND_MODELS = {Path(file.name or file.path).stem: file for file in (BIREFNET, ISNET, U2NETP)}
+"""The models of background removal by name, the best and slowest first."""
+
 FILES: dict[str, tuple[WeightFile, ...]] = {
     "cpu": (U2NETP, ISNET),
     "cuda": (*TRELLIS2, BIREFNET),

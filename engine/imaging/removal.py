@@ -31,25 +31,29 @@ def available() -> bool:
     return find_spec("rembg") is not None and chosen_model() is not None
 
 
-def chosen_model() -> tuple[str, Path] | None:
-    """Return the name and the file of the model to use: the one that is chosen, else the next smaller one there is."""
+def chosen_model(wish: str = "") -> tuple[str, Path] | None:
+    """Return the name and the file of the model to use: the one that is chosen, else the next smaller one there is.
+
+    `wish` is what the engine has chosen, which may be another one; then a larger one is better than none.
+    """
     folder = os.environ.get(FOLDER, "")
-    wish = os.environ.get(CHOICE, "") or USUAL
     if not folder:
         return None
-    for name in MODELS[MODELS.index(wish) if wish in MODELS else 1 :]:
+    chosen = wish or os.environ.get(CHOICE, "")
+    first = MODELS.index(chosen if chosen in MODELS else USUAL)
+    for name in (*MODELS[first:], *(reversed(MODELS[:first]) if wish else ())):
         path = Path(folder, "rembg", f"{name}.onnx")
         if path.is_file():
             return name, path
     return None
 
 
-def subject_mask(image: Image.Image) -> Image.Image | None:
+def subject_mask(image: Image.Image, wish: str = "") -> Image.Image | None:
     """Return the subject's mask (mode L, of the size of RGB `image`), or None where rembg or its model is missing.
 
-    None, too, where it fails: the reason is in the log.
+    None, too, where it fails: the reason is in the log. `wish` as in `chosen_model`.
     """
-    chosen = chosen_model() if find_spec("rembg") is not None else None
+    chosen = chosen_model(wish) if find_spec("rembg") is not None else None
     if chosen is None:
         return None
     try:

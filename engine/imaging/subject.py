@@ -24,10 +24,13 @@ def has_outline(alpha: npt.NDArray[np.uint8]) -> bool:
     return int((alpha < 128).sum()) > max(1, alpha.size * _OUTSIDE_SHARE)
 
 
-def cut_out(image: Image.Image, path: str, progress: Callable[[float], None] = lambda _: None) -> Image.Image:
+def cut_out(
+    image: Image.Image, path: str, progress: Callable[[float], None] = lambda _: None, model: str = ""
+) -> Image.Image:
     """Return RGBA `image` with everything but its subject transparent; `path` names it in errors.
 
     An image with a meaningful alpha is returned as it is. `progress` is told the fraction done and may raise.
+    `model` names the one of `removal.MODELS` that the engine wants.
 
     Raises EspalierError `image_transparent`, `image_no_subject` or `background_busy`.
     """
@@ -38,7 +41,7 @@ def cut_out(image: Image.Image, path: str, progress: Callable[[float], None] = l
         return image
     progress(0.1)
     opaque = reduce_to(image, LARGEST_CUT).convert("RGB")
-    mask = removal.subject_mask(opaque)
+    mask = removal.subject_mask(opaque, model)
     if mask is not None:
         progress(0.9)
         cut = opaque.convert("RGBA")

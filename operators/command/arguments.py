@@ -14,6 +14,7 @@ from ...engine.backends import available
 from ...engine.errors import EspalierError
 from ...engine.parameters import ENGINES, GROUPS, REBUILD_SETTINGS, SETTINGS, Parameter
 from ...engine.request import GenerationRequest, RebuildRequest, Request, complete_from
+from .. import trellis2
 from . import NAME, doctor, install
 
 _EXIT_CODES = "Exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise."
@@ -35,11 +36,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A parsed command. `yes`: what it costs is agreed to."""
+    """A parsed command. `yes`: what it costs is agreed to. `fast`: TRELLIS.2 in fast mode, whatever is preferred."""
 
     items: tuple[Item, ...]
     json: bool
     yes: bool = False
+    fast: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,6 +69,9 @@ def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checku
         if flag.startswith("--") and known.command in ("generate", "rebuild"):
             complete_from(table, {flag[2:].replace("-", "_"): ""})
         raise EspalierError("arguments_invalid", reason=f"{rest[0]} is not understood")
+    fast = getattr(known, "fast", False)
+    if fast and known.engine != trellis2.ENGINE:
+        raise EspalierError("arguments_invalid", reason=f"--fast is for --engine {trellis2.ENGINE} only")
     given = {p.name: getattr(known, p.name) for p in table if getattr(known, p.name) is not None}
     requests: list[Request]
     if known.command == "generate":
@@ -79,7 +84,7 @@ def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checku
     previews = _targets(requests, known.preview, ".png") if known.preview else [None] * len(requests)
     levels = [_levels(request, glb) for request, glb in zip(requests, glbs, strict=True)]
     items = tuple(Item(*row) for row in zip(requests, glbs, blends, previews, levels, strict=True))
-    return Options(items, known.json, getattr(known, "yes", False))
+    return Options(items, known.json, getattr(known, "yes", False), fast)
 
 
 def _levels(request: Request, glb: Path) -> tuple[Path, ...]:
@@ -131,6 +136,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     generate.add_argument("--engine", default=names[0], metavar="NAME", help=f"{engines} (default: {names[0]})")
     generate.add_argument(
         "--yes", action="store_true", help="spend what it costs, also above Ask Above USD of the preferences"
+    )
+    generate.add_argument(
+        "--fast",
+        action="store_true",
+        help="with --engine trellis2: reuse what changes little between steps; an "
+        "approximation (default: as the preferences say)",
     )
     rebuild = commands.add_parser(
         "rebuild",

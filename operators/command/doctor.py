@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 from ...engine.backends.trellis2.doctor import Finding, examine, judge
-from ...engine.environments.weights_index import VARIABLE, folder
+from ...engine.environments.profiles import CUDA
 from ...engine.errors import FAILURE
-from .. import environments
+from .. import environments, trellis2
 from .report import private_stdout
 
-ENGINE = "trellis2"
 COLUMNS = 110
 _MARKS = {"ok": "ok", "note": "note", "fault": "FAULT"}
 
@@ -44,9 +43,9 @@ class Checkup:
 
 def run(asked: Checkup) -> int:
     """Print what was found; return 0 if generation can run, else 1."""
-    launch = environments.launch_of(ENGINE)
-    variables = {**os.environ, VARIABLE: str(folder(environments.places())), **launch.env}
-    found = judge(examine(launch.python, launch.paths, variables))
+    launch = environments.nearest_launch(trellis2.ENGINE)
+    looked = judge(examine(launch.python, launch.paths, {**os.environ, **launch.env}))
+    found = [_environment(), *looked, _settings(), *(Finding("Notice", notice) for notice in trellis2.notices())]
     faults = [one for one in found if one.verdict == "fault"]
     with private_stdout() as stream:
         for one in found:
@@ -56,6 +55,22 @@ def run(asked: Checkup) -> int:
         else:
             stream.write(f"\n{_closing(faults)}\n")
     return FAILURE if faults else 0
+
+
+def _environment() -> Finding:
+    """Return how the environment stands, in which alone TRELLIS.2 runs."""
+    obstacle = environments.state.obstacle
+    if obstacle is not None and obstacle.profile == CUDA:
+        return Finding("Environment", obstacle.error.cause, "fault", obstacle.error.remedy)
+    return Finding("Environment", f"It is installed in {environments.places().environment(CUDA)}")
+
+
+def _settings() -> Finding:
+    """Return how TRELLIS.2 is to run here."""
+    chosen = trellis2.settings()
+    fast = "on" if chosen.fast else "off"
+    words = f"fast mode {fast}, memory plan {chosen.plan or trellis2.AUTOMATIC}, background model {chosen.background}"
+    return Finding("Settings", f"{words}, stage cache at most {chosen.cache_gb:g} GB in {chosen.cache}")
 
 
 def _print(stream: TextIO, one: Finding, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from ...engine.errors import FAILURE, EspalierError
 from ...engine.files import copy_whole, ensure_writable
 from ...engine.jobs.job import Job, State
 from ...engine.mesh.layout import level_folder
-from .. import session
+from .. import session, trellis2
 from ..scene.asset import discard_asset, place_asset
 from ..scene.exchange import place_levels
 from ..scene.preview import render_preview
@@ -27,7 +27,7 @@ from .spending import agree
 
 def run(options: Options) -> int:
     """Carry out every request and write its files; return the exit code. One failure does not stop the others."""
-    with private_stdout() as stream, interruptible() as interrupted:
+    with private_stdout() as stream, interruptible() as interrupted, trellis2.fast(options.fast):
         report = Report(stream, options.json)
         for item in options.items:
             for path in _paths(item):

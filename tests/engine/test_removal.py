@@ -135,6 +135,21 @@ def test_a_model_is_chosen_and_a_smaller_one_takes_its_place(models: Path, monke
         assert chosen() == next_one
 
 
+def test_an_engines_own_choice_comes_first_and_a_larger_model_is_better_than_none(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models / "birefnet-general.onnx").write_bytes(b"onnx")
+    monkeypatch.setenv(removal.CHOICE, "isnet-general-use")
+    assert removal.chosen_model() is None
+    for wish in removal.MODELS:
+        assert (removal.chosen_model(wish) or ("",))[0] == "birefnet-general"
+    cut_out(clutter(), "x", model="u2netp")
+    assert sys.modules["rembg.sessions"].made == ["birefnet-general"]
+    for name in removal.MODELS:
+        (models / f"{name}.onnx").write_bytes(b"onnx")
+        assert (removal.chosen_model(name) or ("",))[0] == name
+
+
 def test_a_failure_leaves_the_plain_rule(models: Path) -> None:
     (models / "u2netp.onnx").write_bytes(b"onnx")
     image = Image.new("RGB", (200, 200), "white")

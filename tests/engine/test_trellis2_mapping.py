@@ -88,7 +88,12 @@ def test_the_defaults_are_those_of_the_table() -> None:
 
 
 def test_settings_survive_the_environment(tmp_path: Any) -> None:
-    settings = Settings(tmp_path / "w", tmp_path / "c", 3.5, frozenset({"nvdiffrast"}), True, "cpu", "lean", 12.0)
+    settings = Settings(
+        tmp_path / "w", tmp_path / "c", 3.5, frozenset({"nvdiffrast"}), True, "cpu", "lean", 12.0, "u2netp"
+    )
     assert Settings.from_environment(settings.to_environment()) == settings
     assert Settings.from_environment(Settings().to_environment()) == Settings()
     assert Settings.from_environment({"ESPALIER_STAGES_GB": "much"}).cache_gb == CACHE_GB
+    assert Settings.from_environment({}, settings) == settings, "what is not said is as usual"
+    said = Settings.from_environment({"ESPALIER_FAST": "0", "ESPALIER_PLAN": "staged"}, settings)
+    assert (said.fast, said.plan, said.weights) == (False, "staged", settings.weights)

@@ -105,7 +105,9 @@ class Trellis2Backend:
         with run.stage("read"):
             run.progress(0.0, memory.told(plans[0], seconds))
             preprocess = bool(called.run["preprocess_image"])
-            picture, cut = prepare(ready.assembled.pipeline, request.image, preprocess, run)
+            picture, cut = prepare(
+                *(ready.assembled.pipeline, request.image, preprocess, run, self._settings.background)
+            )
         cache = Cache(self._settings.cache, int(self._settings.cache_gb * 1e9))
         chain = Chain(
             *(ready.assembled, ready.checkpoint, ready.models, ready.device, plans, cache, run, request.image),

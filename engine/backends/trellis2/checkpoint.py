@@ -134,6 +134,18 @@ def read(root: Path | None) -> Checkpoint:
     return Checkpoint(args, models, ModelFiles("features", config or weights, weights), store.sums)
 
 
+def look(root: Path | None) -> Checkpoint:
+    """Return the checkpoint as `read` does, once each of its files is seen to be there and as long as it should be.
+
+    Raises as `read` and `check_layout`.
+    """
+    found = read(root)
+    for files in [*found.models.values(), found.features]:
+        read_json(files.config)
+        check_layout(files.weights)
+    return found
+
+
 class _Store:
     """Where files of repositories lie: what the index of the weights says, else the folders of whole repositories."""
 

@@ -169,10 +169,7 @@ def _weights() -> dict[str, Any]:
     from . import checkpoint as checkpoints
     from .settings import Settings
 
-    found = checkpoints.read(Settings.from_environment().weights)
-    for files in [*found.models.values(), found.features]:
-        checkpoints.read_json(files.config)
-        checkpoints.check_layout(files.weights)
+    found = checkpoints.look(Settings.from_environment().weights)
     return {"bytes": found.bytes_of(tuple(found.models)), "at": str(found.models["tex_slat_decoder"].weights.parent)}
 
 

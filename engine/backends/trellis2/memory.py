@@ -6,37 +6,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from .checkpoint import Checkpoint, stage_models
 from .device import GIB
+from .plans import ON_HOST, PLANS, Plan
+
+__all__ = ["ON_HOST", "PLANS", "Plan", "Times", "choose", "need_gib", "told"]
 
 FEATURES_GIB = 1.3
 """The image features' model in float32."""
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """`stay`: all models stay on the GPU, else only those of the stage at hand.
-
-    `chunked`: sparse convolutions of our own, which work in pieces, also where the compiled ones are there.
-    """
-
-    name: str
-    words: str
-    stay: bool
-    chunked: bool
-
-
-PLANS: Final = (
-    Plan("resident", "All models stay on the GPU.", True, False),
-    Plan("staged", "Only the models of one step are on the GPU at a time.", False, False),
-    Plan("lean", "Only the models of one step are on the GPU at a time, and it works in small pieces.", False, True),
-)
-"""The fastest first."""
-ON_HOST: Final = Plan("host", "The models run in the machine's own memory.", True, False)
 
 WORK_GIB: Final[Mapping[str, float]] = {"512": 4.0, "1024_cascade": 8.0, "1536_cascade": 18.0}
 """What a pipeline needs beside its weights, from reports of 10 to 11 GB in all at 1024 and 24 GB at 1536."""

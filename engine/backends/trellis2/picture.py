@@ -22,11 +22,11 @@ LONGEST = 2048
 THUMBNAIL_SIDE = 256
 
 
-def prepare(pipeline: Any, path: str, preprocess: bool, run: Run) -> tuple[Image.Image, Image.Image]:
+def prepare(pipeline: Any, path: str, preprocess: bool, run: Run, model: str) -> tuple[Image.Image, Image.Image]:
     """Return the RGB picture for the models, and the RGBA image that it was made from.
 
     With `preprocess` the subject is cut out and framed as upstream does it; else the whole picture is shown, on black
-    where it is transparent. Raises EspalierError for the image, and Cancelled.
+    where it is transparent. `model` removes the background. Raises EspalierError for the image, and Cancelled.
     """
     image = read_image(path, longest=LONGEST)
     run.progress(0.3)
@@ -34,7 +34,7 @@ def prepare(pipeline: Any, path: str, preprocess: bool, run: Run) -> tuple[Image
         if not (np.asarray(image.getchannel("A")) > VISIBLE).any():
             raise EspalierError("image_transparent", path=path)
         return on_black(image), image
-    cut = cut_out(image, path, lambda fraction: run.progress(0.3 + 0.5 * fraction))
+    cut = cut_out(image, path, lambda fraction: run.progress(0.3 + 0.5 * fraction), model)
     if subject_frame(np.asarray(cut.getchannel("A"))) is None:
         raise EspalierError("image_transparent", path=path)
     pipeline.rembg_model = Given(cut)

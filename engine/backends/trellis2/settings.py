@@ -11,10 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+WEIGHTS, STAGES, STAGES_GB = "ESPALIER_WEIGHTS", "ESPALIER_STAGES", "ESPALIER_STAGES_GB"
+FAST, PLAN, BACKGROUND = "ESPALIER_FAST", "ESPALIER_PLAN", "ESPALIER_BACKGROUND_MODEL"
+"""Environment variables that a person may set, too."""
 CACHE_GB = 20.0
 """Most that finished stages take on the disk, where nothing else is said."""
 EXPORT_S = 900.0
 """Seconds after which the compiled exporter is given up for our own."""
+BACKGROUND_MODEL = "birefnet-general"
+"""What removes backgrounds where nothing else is said: the best, for which a graphics card is fast enough."""
 NVDIFFRAST = "nvdiffrast"
 """The licence that must be accepted before nvdiffrast is used: research and evaluation only."""
 
@@ -23,7 +28,8 @@ NVDIFFRAST = "nvdiffrast"
 class Settings:
     """`weights` and `cache` are folders. `device` is "" for the best there is; `plan` "" for the one that fits.
 
-    `licences` are the names of those accepted. `fast` reuses velocities between steps, an approximation.
+    `licences` are the names of those accepted. `fast` reuses velocities between steps, an approximation. `background`
+    is the model that removes backgrounds.
     """
 
     weights: Path | None = None
@@ -34,34 +40,43 @@ class Settings:
     device: str = ""
     plan: str = ""
     export_s: float = EXPORT_S
+    background: str = BACKGROUND_MODEL
 
     @classmethod
-    def from_environment(cls, variables: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings that `variables` (of this process, if None) hold; what cannot be read is as usual."""
+    def from_environment(cls, variables: Mapping[str, str] | None = None, usual: Settings | None = None) -> Settings:
+        """Return the settings that `variables` (of this process, if None) hold.
+
+        What is not among them, or cannot be read, is as `usual` has it.
+        """
         found = os.environ if variables is None else variables
-        weights, cache = found.get("ESPALIER_WEIGHTS", ""), found.get("ESPALIER_STAGES", "")
+        rest = usual or cls()
+        weights, cache = found.get(WEIGHTS, ""), found.get(STAGES, "")
+        licences = frozenset(name for name in found.get("ESPALIER_LICENCES", "").split(",") if name)
+        fast = found.get(FAST, "")
         return cls(
-            weights=Path(weights) if weights else None,
-            cache=Path(cache) if cache else None,
-            cache_gb=_number(found.get("ESPALIER_STAGES_GB", ""), CACHE_GB),
-            licences=frozenset(name for name in found.get("ESPALIER_LICENCES", "").split(",") if name),
-            fast=found.get("ESPALIER_FAST", "") == "1",
-            device=found.get("ESPALIER_DEVICE", ""),
-            plan=found.get("ESPALIER_PLAN", ""),
-            export_s=_number(found.get("ESPALIER_EXPORT_S", ""), EXPORT_S),
+            weights=Path(weights) if weights else rest.weights,
+            cache=Path(cache) if cache else rest.cache,
+            cache_gb=_number(found.get(STAGES_GB, ""), rest.cache_gb),
+            licences=licences or rest.licences,
+            fast=fast == "1" if fast else rest.fast,
+            device=found.get("ESPALIER_DEVICE", "") or rest.device,
+            plan=found.get(PLAN, "") or rest.plan,
+            export_s=_number(found.get("ESPALIER_EXPORT_S", ""), rest.export_s),
+            background=found.get(BACKGROUND, "") or rest.background,
         )
 
     def to_environment(self) -> dict[str, str]:
         """Return the variables from which `from_environment` makes the same settings."""
         return {
-            "ESPALIER_WEIGHTS": str(self.weights or ""),
-            "ESPALIER_STAGES": str(self.cache or ""),
-            "ESPALIER_STAGES_GB": repr(self.cache_gb),
+            WEIGHTS: str(self.weights or ""),
+            STAGES: str(self.cache or ""),
+            STAGES_GB: repr(self.cache_gb),
             "ESPALIER_LICENCES": ",".join(sorted(self.licences)),
-            "ESPALIER_FAST": "1" if self.fast else "",
+            FAST: "1" if self.fast else "0",
             "ESPALIER_DEVICE": self.device,
-            "ESPALIER_PLAN": self.plan,
+            PLAN: self.plan,
             "ESPALIER_EXPORT_S": repr(self.export_s),
+            BACKGROUND: self.background,
         }
 
 

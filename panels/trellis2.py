@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether TRELLIS.2 can run on this machine, and the button that helps where it cannot."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..operators import environments, trellis2
+from ..operators.environment_rows import draw_task
+from ..operators.text import draw_wrapped
+
+
+def draw_readiness(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
+    """Draw what keeps TRELLIS.2 from running with what helps, and the notices of its parts."""
+    if settings.engine != trellis2.ENGINE:
+        return
+    obstacle = trellis2.known_obstacle(settings.engine)
+    if obstacle is not None:
+        _draw_obstacle(layout.box(), context, obstacle)
+    for notice in trellis2.notices():
+        layout.label(text=notice)
+
+
+def _draw_obstacle(box: bpy.types.UILayout, context: bpy.types.Context, obstacle: trellis2.Obstacle) -> None:
+    state = environments.state
+    if state.task is not None and state.profile == obstacle.profile:
+        draw_task(box, state.task)
+        return
+    box.label(text="TRELLIS.2 Is Not Ready", icon="ERROR")
+    column = box.column(align=True)
+    draw_wrapped(column, context, obstacle.error.cause)
+    column.separator()
+    draw_wrapped(column, context, obstacle.error.remedy)
+    if obstacle.act:
+        row = box.row()
+        row.enabled = not state.working
+        row.operator(f"espalier.{obstacle.act}_environment").profile = obstacle.profile
