@@ -26,7 +26,9 @@ def _draw_obstacle(box: bpy.types.UILayout, context: bpy.types.Context, obstacle
     if state.task is not None and state.profile == obstacle.profile:
         draw_task(box, state.task)
         return
-    box.label(text="TRELLIS.2 Is Not Ready", icon="ERROR")
+    row = box.row()
+    row.label(text="TRELLIS.2 Is Not Ready", icon="ERROR")
+    row.operator("espalier.look_at_environments", text="", icon="FILE_REFRESH")
     column = box.column(align=True)
     draw_wrapped(column, context, obstacle.error.cause)
     column.separator()

@@ -26,8 +26,9 @@ from engine.backends.trellis2 import backend as backends  # noqa: E402
 from engine.backends.trellis2.backend import Trellis2Backend  # noqa: E402
 from engine.backends.trellis2.chain import Decoded  # noqa: E402
 from engine.backends.trellis2.export import Made  # noqa: E402
-from engine.backends.trellis2.settings import Settings  # noqa: E402
+from engine.backends.trellis2.settings import BACKGROUND, Settings  # noqa: E402
 from engine.errors import EspalierError  # noqa: E402
+from engine.imaging import removal  # noqa: E402
 from engine.mesh.glb import read_glb  # noqa: E402
 from engine.progress import Cancelled, Progress  # noqa: E402
 from engine.request import GenerationRequest  # noqa: E402
@@ -111,6 +112,23 @@ def test_from_image_to_glb_on_the_cpu(settings: Settings, tmp_path: Path) -> Non
     repeated = generate(again, tmp_path / "again")
     assert repeated.facts["stages_kept"] == ["features", "sparse_structure", "shape", "texture", "decode"]
     assert repeated.glb.read_bytes() == asset.glb.read_bytes()
+
+
+def test_the_model_that_removes_backgrounds_is_the_engines_own_choice(
+    settings: Settings, tmp_path: Path, quick_export: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wished: list[str] = []
+
+    def subject_mask(image: Image.Image, wish: str) -> Image.Image:
+        wished.append(wish)
+        return Image.new("L", image.size, 255)
+
+    monkeypatch.setattr(removal, "subject_mask", subject_mask)
+    Image.new("RGB", (64, 64), (90, 30, 30)).save(tmp_path / "photo.png")
+    for chosen in (settings, replace(settings, background="u2netp")):
+        generate(on_gpu(chosen), tmp_path / "out", tmp_path / "photo.png")
+    assert wished == ["birefnet-general", "u2netp"]
+    assert BACKGROUND == removal.CHOICE, "one variable for both"
 
 
 def test_all_parameters_arrive_at_upstreams_calls(
