@@ -29,10 +29,12 @@ def _draw_obstacle(box: bpy.types.UILayout, context: bpy.types.Context, obstacle
     row = box.row()
     row.label(text="TRELLIS.2 Is Not Ready", icon="ERROR")
     row.operator("espalier.look_at_environments", text="", icon="FILE_REFRESH")
+    # What the button has led to is nearer than what it was for.
+    error = state.error if state.error is not None and state.profile == obstacle.profile else obstacle.error
     column = box.column(align=True)
-    draw_wrapped(column, context, obstacle.error.cause)
+    draw_wrapped(column, context, error.cause)
     column.separator()
-    draw_wrapped(column, context, obstacle.error.remedy)
+    draw_wrapped(column, context, error.remedy)
     if obstacle.act:
         row = box.row()
         row.enabled = not state.working

@@ -14,6 +14,7 @@ from tests.support.drawing import Drawing, drawn
 @pytest.fixture
 def environments(espalier, preferences):
     module = espalier.module("operators.environments")
+    module.close()  # what another test has seen
     yield module
     module.close()
 

@@ -177,6 +177,15 @@ def test_a_task_on_what_is_missing_is_shown_in_place_of_the_button(environments,
     assert "espalier.install_environment" not in drawing.operators
 
 
+def test_what_the_button_failed_with_is_told_beside_it(espalier, environments, stand, shown):
+    stand("installable")
+    error = espalier.module("engine.errors").EspalierError
+    environments.state.profile, environments.state.error = "cuda", error("install_offline", label="x", host="pypi.org")
+    drawing = shown()
+    assert environments.state.error.remedy in drawing.texts
+    assert "espalier.install_environment" in drawing.operators
+
+
 def test_other_engines_are_not_bothered(environments, stand, shown):
     stand("installable")
     shown()
