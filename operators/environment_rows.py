@@ -49,7 +49,13 @@ def expected(status: Status) -> str:
 
     seconds = status.download_bytes / DOWNLOAD_BYTES_PER_S + status.disk_bytes / INSTALL_BYTES_PER_S
     load = f"{size_words(status.download_bytes)} to download" if status.download_bytes else "Nothing to download"
-    return f"{load}, {size_words(status.disk_bytes)} on the disk, about {duration(seconds)}."
+    return f"{load}, {size_words(status.disk_bytes)} on the disk, about {duration(_roughly(seconds))}."
+
+
+def _roughly(seconds: float) -> float:
+    """Return a guessed time no more exactly than it is known."""
+    step = 10.0 if seconds < 60.0 else 60.0
+    return max(round(seconds / step) * step, step)
 
 
 def sentences(status: Status) -> list[str]:

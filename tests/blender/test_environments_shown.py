@@ -80,13 +80,13 @@ def test_what_can_be_installed_tells_its_size_and_time(stand, shown):
     stand("cpu", "installable", download=194_000_000, disk=679_000_000)
     drawing = shown()
     assert "Not Installed" in drawing.texts
-    assert "194 MB to download, 679 MB on the disk, about 46 s." in drawing.texts
+    assert "194 MB to download, 679 MB on the disk, about 50 s." in drawing.texts
     assert drawing.operators.count("espalier.install_environment") == 1
 
 
 def test_what_came_with_an_offline_zip_has_nothing_to_download(stand, shown):
     stand("cuda", "installable", download=0, disk=9_500_000_000)
-    assert "Nothing to download, 9.5 GB on the disk, about 3 min 10 s." in shown().texts
+    assert "Nothing to download, 9.5 GB on the disk, about 3 min." in shown().texts
 
 
 def test_an_interrupted_installation_says_so_and_goes_on(espalier, stand, shown):
