@@ -13,6 +13,7 @@ BLENDER ?=
 ENGINE ?= 3.11
 TESTS ?=
 PLATFORM ?= this
+PROFILE ?= cpu
 # The Blender (4.2, 4.5 or 5.2) that demo, run, test and bench use; the first whose CPython is on this machine.
 BPY ?= $(firstword $(filter 4.5 5.2,$(patsubst bpy-%,%,$(shell $(PYTHON) wheels/environments.py list))) 4.5)
 
@@ -24,7 +25,7 @@ PYTEST = -m pytest -p no:cacheprovider
 export IMAGE OUT BLENDER
 
 .PHONY: help demo run test test-all test-engine test-blender test-window test-gpu test-trellis2 bench lint \
-        zip wheels lock repository clean
+        zip bundle wheels lock repository clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -69,10 +70,13 @@ lint: ## Check style and types
 zip: ## Build the extension's zips for this platform [PLATFORM=all]
 	@$(PYTHON) wheels/build.py --platform $(PLATFORM)
 
+bundle: ## Build zips with a whole environment inside, for work without a network [PROFILE=cpu|cuda] [PLATFORM=...]
+	@$(PYTHON) wheels/bundle.py $(PROFILE) $(PLATFORM)
+
 wheels: ## Fetch the wheels that the zips of all platforms carry, for work without a network
 	@$(PYTHON) wheels/fetch.py
 
-lock: ## Write all locks and the manifest's list of wheels anew from wheels/requirements/*.in
+lock: ## Write all locks, the manifest's list of wheels and wheels/NOTICES.md anew from wheels/requirements/*.in
 	@$(PYTHON) wheels/lock.py
 
 repository: ## Make an extension repository of all zips in dist/repository

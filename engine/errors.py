@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .environment_errors import ENVIRONMENT, ENVIRONMENT_ARGUMENTS
 from .remote_errors import REMOTE, WRONG_ARGUMENTS
+from .weights_errors import WEIGHTS, WEIGHTS_WRONG_ARGUMENTS
 
 USAGE = 2
 """Exit code of a command that was given wrong arguments."""
@@ -266,6 +268,8 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Look at the log in {log}, and report it with the log attached.",
     ),
     **{code: (USAGE if code in WRONG_ARGUMENTS else FAILURE, *sentences) for code, sentences in REMOTE.items()},
+    **{code: (USAGE if code in WEIGHTS_WRONG_ARGUMENTS else FAILURE, *texts) for code, texts in WEIGHTS.items()},
+    **{code: (USAGE if code in ENVIRONMENT_ARGUMENTS else FAILURE, *words) for code, words in ENVIRONMENT.items()},
 }
 """code -> (exit code, sentence of cause, sentence of remedy), both with the fields of `EspalierError.fields`."""
 

@@ -6,9 +6,11 @@ import bpy
 from . import (
     checking,
     command,
+    environments,
     generate,
     image,
     import_asset,
+    installing,
     jobs,
     key,
     preferences,
@@ -31,6 +33,7 @@ CLASSES = (
     jobs.ESPALIER_OT_dismiss,
     checking.ESPALIER_OT_check_usage,
     key.ESPALIER_OT_test_key,
+    *installing.OPERATORS,
 )
 
 
@@ -40,12 +43,14 @@ def register() -> None:
         bpy.utils.register_class(cls)
     bpy.types.Scene.espalier = bpy.props.PointerProperty(type=settings.EspalierSettings)
     session.register()
+    environments.register()
     command.register()
 
 
 def unregister() -> None:
     """Undo `register` in reverse; running jobs stop and stay in the ledger."""
     command.unregister()
+    environments.unregister()
     session.unregister()
     del bpy.types.Scene.espalier
     for cls in reversed(CLASSES):

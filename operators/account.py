@@ -54,7 +54,7 @@ def address() -> str:
 
 def nearby() -> bool:
     """Tell whether the server is on this machine or in a private network, so that online access is not needed."""
-    from ..engine.backends.remote.addresses import is_private
+    from ..engine.addresses import is_private
 
     try:
         return is_private(address())
@@ -67,7 +67,7 @@ def ensure_online() -> None:
 
     Raises EspalierError `remote_offline` or, where the command line decided, `remote_locked`; or as `address`.
     """
-    from ..engine.backends.remote.addresses import host_of, is_private
+    from ..engine.addresses import host_of, is_private
 
     base = address()
     if not bpy.app.online_access and not is_private(base):

@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept in Blender's own preferences, for all files: who is asked at the remote API, and what it may cost."""
+"""What is kept in Blender's own preferences, for all files: the remote API and its limits, and the environments."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import bpy
 
 from ..engine.errors import EspalierError
-from . import account, session
+from . import account, environments, session
+from .environment_rows import draw_environments
 from .inquiry import ACCOUNT
 from .key import told
 
+PROXY = ("HTTPS_PROXY", "https_proxy")
+DOWNLOADS = {
+    "index_url": "index_url",
+    "index_ca": "ca_bundle",
+    "proxy": "proxy",
+    "hub_url": "hub_url",
+    "hub_token": "hub_token",
+}
+"""Preference -> the field of `Sources` that it fills."""
 VALUES = 0.4
 """Where the values begin beside the labels of split properties, as a share of the width."""
 
@@ -21,8 +32,13 @@ def _forget(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
     session.session.inquiries.forget()
 
 
+def _look(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
+    """See how the environments of another place stand."""
+    environments.look()
+
+
 class EspalierPreferences(bpy.types.AddonPreferences):
-    """The server, the key, and the limits of the remote engine."""
+    """The server, the key and the limits of the remote engine; where environments lie and come from."""
 
     bl_idname = account.PACKAGE
 
@@ -64,14 +80,56 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         step=10,
     )
 
-    def draw(self, _context: bpy.types.Context) -> None:
-        """Draw the account, then what a person may be asked about."""
+    environments_folder: bpy.props.StringProperty(
+        name="Folder",
+        description="Where environments and weights lie, several gigabytes with TRELLIS.2; empty for the extension's "
+        "own folder. What was installed elsewhere stays there",
+        subtype="DIR_PATH",
+        update=_look,
+    )
+    index_url: bpy.props.StringProperty(
+        name="Package Index",
+        description="Address of a mirror of the Python package index, with its /simple/; empty for what "
+        "UV_DEFAULT_INDEX, UV_INDEX_URL or PIP_INDEX_URL say, else pypi.org",
+    )
+    index_ca: bpy.props.StringProperty(
+        name="Index CA Bundle",
+        description="File with certificate authorities (PEM) for downloads, where a proxy or a mirror has a "
+        "certificate of its own; empty for what REQUESTS_CA_BUNDLE or SSL_CERT_FILE say",
+        subtype="FILE_PATH",
+    )
+    proxy: bpy.props.StringProperty(
+        name="Proxy",
+        description="Address of a proxy for downloads; empty for what HTTPS_PROXY and NO_PROXY say. "
+        "One with a password is better kept there",
+    )
+    hub_url: bpy.props.StringProperty(
+        name="Hugging Face",
+        description="Address of a mirror of Hugging Face; empty for what HF_ENDPOINT says, else huggingface.co",
+    )
+    hub_token: bpy.props.StringProperty(
+        name="Hugging Face Token",
+        description="Token for weights that need an account; empty for what HF_TOKEN says. It is kept in Blender's "
+        "preferences, where other programs of yours can read it",
+        subtype="PASSWORD",
+    )
+    allow_unlocked: bpy.props.BoolProperty(
+        name="Allow Packages Without a Locked Hash",
+        description="Install also packages whose exact files were not known when this version was made. They still "
+        "come from their own source only",
+        default=False,
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the engines' environments, where they come from, the account, then what a person may be asked about."""
         # Here, for enabling the extension must not wait for what only the remote engine needs.
         from ..engine.backends.remote.account import KEY_VARIABLE, URL_VARIABLE, VENDOR_URL
 
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
+        self._draw_environments(context)
+        layout.separator()
         layout.label(text="Remote API")
         column = layout.column()
         column.prop(self, "base_url", placeholder=VENDOR_URL)
@@ -88,6 +146,24 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         column = layout.column()
         column.prop(self, "max_side")
         column.prop(self, "ask_above_usd")
+
+    def _draw_environments(self, context: bpy.types.Context) -> None:
+        from ..engine.environments.sources import DEFAULT_HUB, DEFAULT_INDEX, VARIABLES
+
+        usual = {"index_url": DEFAULT_INDEX, "hub_url": DEFAULT_HUB}
+        layout = self.layout
+        row = layout.row()
+        row.label(text="Engines and Environments")
+        row.operator("espalier.look_at_environments", text="", icon="FILE_REFRESH")
+        draw_environments(layout, context)
+        column = layout.column()
+        column.enabled = not environments.state.working
+        column.prop(self, "environments_folder", placeholder="The extension's own folder")
+        for name, field in DOWNLOADS.items():
+            column.prop(self, name, placeholder=usual.get(name, ""))
+            if not getattr(self, name):
+                _note_taken(column, VARIABLES.get(field, PROXY))
+        column.prop(self, "allow_unlocked")
 
 
 def _draw_test(column: bpy.types.UILayout) -> None:
@@ -106,6 +182,13 @@ def _draw_test(column: bpy.types.UILayout) -> None:
 def _note_environment(column: bpy.types.UILayout, variable: str) -> None:
     if os.environ.get(variable):
         _note(column, f"The environment variable {variable} is set and comes first", "INFO")
+
+
+def _note_taken(column: bpy.types.UILayout, variables: Sequence[str]) -> None:
+    """Tell of the first of `variables` that is set that it is what counts as long as the field above is empty."""
+    found = next((variable for variable in variables if os.environ.get(variable)), "")
+    if found:
+        _note(column, f"Empty, so the environment variable {found} counts", "INFO")
 
 
 def _note_error(column: bpy.types.UILayout, error: EspalierError) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +56,9 @@ class Session:
         if self.queue is None:
             # Enabling the extension must not wait for SQLite, threads and processes to be imported.
             from ..engine.jobs.queue import JobQueue
-            from ..engine.workers.launch import current_launch
+            from . import environments  # which redraws through this module
 
-            self.queue = JobQueue(user_folder(), lambda _engine: current_launch(), account=account.of_engine)
+            self.queue = JobQueue(user_folder(), environments.launch_of, account=account.of_engine)
         return self.queue
 
     def close(self) -> None:
@@ -110,6 +110,14 @@ def submit(
     watch()
     redraw()
     return job
+
+
+def renew(engines: Iterable[str]) -> None:
+    """Let the next job of each of `engines` have a new worker, in the environment as it is then."""
+    if session.queue is not None:
+        for engine in engines:
+            session.queue.renew(engine)
+        watch()
 
 
 def ask(question: str) -> Inquiry:

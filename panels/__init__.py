@@ -3,12 +3,13 @@
 
 import bpy
 
-from . import jobs, parameters, sidebar
+from . import environments, jobs, parameters, sidebar
 
 CLASSES = (
     sidebar.ESPALIER_PT_main,
     jobs.ESPALIER_PT_jobs,
     *parameters.PANELS,
+    environments.ESPALIER_PT_environments,
 )
 
 

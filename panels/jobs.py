@@ -7,8 +7,8 @@ import bpy
 
 from ..engine.jobs.job import Job, State
 from ..operators import checking, session
+from ..operators.text import draw_wrapped, duration
 from .sidebar import ESPALIER_PT_main, SidebarPanel
-from .text import draw_wrapped
 
 MOST_SHOWN = 8
 FETCH = "Press Fetch It to come for that one, without another bill."
@@ -29,18 +29,6 @@ def progress_text(job: Job) -> str:
     if job.remaining_s is not None and " left" not in job.note:
         text += f", about {duration(job.remaining_s)} left"
     return text
-
-
-def duration(seconds: float) -> str:
-    """Return a time a person can take in at a glance: 8 s, 2 min 5 s, 1 h 10 min."""
-    whole = max(round(seconds), 1)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):

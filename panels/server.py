@@ -7,7 +7,7 @@ import bpy
 
 from ..engine.errors import EspalierError
 from ..operators import account, pricing, session
-from .text import draw_wrapped
+from ..operators.text import draw_wrapped
 
 LABELS = 0.4
 """Share of the width that Blender gives the labels of split properties."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ..operators import session
+from ..operators.text import draw_wrapped
 from .server import draw_cost, draw_limit
-from .text import draw_wrapped
 
 CANCELLED = ("job_cancelled_there", "job_cancelled_late", "job_cancelled_blind")
 """What is told of jobs that the person has cancelled and that may be billed all the same."""

@@ -3,14 +3,17 @@
 
     python wheels/build.py [--platform PLATFORM|this|all] [--python 3.11|3.13|all] [--output FOLDER]
 
-Prints the path of each zip. Files are stored rather than deflated: the wheels inside are compressed already, and the
-output of a deflater depends on the machine's zlib.
+Prints the path of each zip. It carries the wheels that Blender installs, which its manifest lists, and as plain files
+those that environments are built with. Files are stored rather than deflated: the wheels inside are compressed already,
+and the output of a deflater depends on the machine's zlib.
 """
 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -20,7 +23,7 @@ import fetch
 from common import DIST, MANIFEST, ROOT, WHEELS, fail, manifest, replacing, say
 from targets import BUNDLES, this_platform
 
-FILES = ("LICENSE", "__init__.py")
+FILES = ("LICENSE", "__init__.py", "wheels/NOTICES.md")
 PACKAGES = ("engine", "operators", "panels")
 SUFFIXES = frozenset({".py", ".json", ".png", ".toml"})
 EPOCH = (2000, 1, 1, 0, 0, 0)
@@ -47,30 +50,40 @@ def main() -> int:
     return 0
 
 
-def build(platform: str, version: str, output: Path) -> Path:
+def build(platform: str, version: str, output: Path, offline: Sequence[Path] = (), suffix: str = "") -> Path:
     """Write the zip for `platform` and CPython `version` into `output` and return its path.
 
-    A zip that is there with the same bytes is left alone, its time of change too.
+    `offline` are further wheels to carry as plain files, and `suffix` goes to the end of the zip's name. A zip that is
+    there with the same bytes is left alone, its time of change too.
     """
     wheels = fetch.wheels(platform, version)
-    name = f"espalier-{manifest()['version']}-{platform.replace('-', '_')}-py{version.replace('.', '')}.zip"
+    name = f"espalier-{manifest()['version']}-{platform.replace('-', '_')}-py{version.replace('.', '')}{suffix}.zip"
     text = write_wheel_list(MANIFEST.read_text("utf-8"), [platform], [path.name for path in wheels])
     text = text[: text.index("\n[build]\n")]
-    members = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in sources()}
+    members: dict[str, Path | bytes] = {path.relative_to(ROOT).as_posix(): path for path in sources()}
     members[MANIFEST.name] = text.encode()
-    members.update({f"wheels/{path.name}": path.read_bytes() for path in wheels})
+    members.update({f"{WHEELS.name}/{path.name}": path for path in (*wheels, *fetch.carried(platform), *offline)})
     target = output.resolve() / name
     with replacing(target) as path:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for member in sorted(members):
-                info = zipfile.ZipInfo(member, EPOCH)
-                info.create_system = 3
-                info.external_attr = 0o100644 << 16
-                archive.writestr(info, members[member])
-        if target.exists() and target.read_bytes() == path.read_bytes():
+                _add(archive, member, members[member])
+        if target.exists() and filecmp.cmp(target, path, shallow=False):
             return target
     say(f"Built {target.name} ({target.stat().st_size / 1e6:.0f} MB)")
     return target
+
+
+def _add(archive: zipfile.ZipFile, member: str, content: Path | bytes) -> None:
+    info = zipfile.ZipInfo(member, EPOCH)
+    info.create_system = 3
+    info.external_attr = 0o100644 << 16
+    if isinstance(content, bytes):
+        archive.writestr(info, content)
+        return
+    info.file_size = content.stat().st_size
+    with content.open("rb") as source, archive.open(info, "w") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
 def sources() -> Iterator[Path]:

@@ -21,6 +21,7 @@ ENVIRONMENTS = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 DIST = ROOT / "dist"
 MANIFEST = ROOT / "blender_manifest.toml"
+LOCKS = ROOT / "engine" / "environments" / "locks"
 
 
 def say(line: str) -> None:

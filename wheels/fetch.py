@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fill this folder with the wheels that the zips carry, exactly those of `bundle.json`; what is there is not fetched.
+"""Fill this folder with the wheels that the zips carry, exactly those of the locks; what is there is not fetched.
+
+`bundle.json` lists those that Blender installs, `carried.json` those that only lie in the zip.
 
 python wheels/fetch.py [PLATFORM ...]
 """
@@ -25,16 +27,24 @@ def main() -> int:
     for platform, version in BUNDLES:
         if not chosen or platform in chosen:
             wheels(platform, version)
+            carried(platform)
     return 0
 
 
 def wheels(platform: str, version: str) -> list[Path]:
     """Return the verified wheels for `platform` and CPython `version`, fetched where they are missing."""
     lock: list[dict[str, str]] = json.loads((WHEELS / "bundle.json").read_text("utf-8"))[platform][version]
-    return [_wheel(item["file"], item["sha256"], version) for item in lock]
+    return [wheel(item["file"], item["sha256"], version) for item in lock]
 
 
-def _wheel(file: str, digest: str, version: str) -> Path:
+def carried(platform: str) -> list[Path]:
+    """Return the verified wheels that the zips for `platform` carry as plain files, fetched where they are missing."""
+    lock: dict[str, list[dict[str, str]]] = json.loads((WHEELS / "carried.json").read_text("utf-8"))
+    return [wheel(item["file"], item["sha256"], "3.11") for item in lock.get(platform, ())]
+
+
+def wheel(file: str, digest: str, version: str) -> Path:
+    """Return the verified wheel `file` of the registry, fetched for CPython `version` where it is missing."""
     path = WHEELS / file
     if path.exists() and sha256(path) == digest:
         return path

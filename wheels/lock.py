@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the locks: exact versions, file names and SHA-256 of every environment and of the wheels in the zips.
+"""Write the locks: exact versions, file names and SHA-256 of everything that is installed anywhere.
 
-`requirements/NAME.in` says what is wanted, `requirements/NAME.txt` is its lock for pip, `bundle.json` lists the bundled
-wheels by platform and CPython, and the manifest's list of wheels follows. Locks name no registry: pip knows its own.
+`requirements/NAME.in` says what is wanted. `requirements/NAME.txt` is the lock of a development environment, for pip;
+`bundle.json` lists the wheels that Blender installs from the zips, by platform and CPython, and the manifest's list
+follows; `carried.json` lists those that only lie in the zips; `engine/environments/locks/` has the environments that
+the extension builds for a person; `NOTICES.md` names the license of each. Locks name no registry: it is asked for where
+pip is told to look. What is locked already stays as it is for as long as the requirements allow it.
 """
 
 from __future__ import annotations
@@ -10,14 +13,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
-import pythons
+import notices
+import profiles
+import resolve
 from build import write_wheel_list
-from common import MANIFEST, REQUIREMENTS, WHEELS, fail, replacing, run, say
-from targets import BUNDLES, ENVIRONMENTS, LACKING, PLATFORM_TAGS
+from common import MANIFEST, REQUIREMENTS, WHEELS, fail, replacing, say
+from targets import BUNDLES, ENVIRONMENTS, LACKING, PLATFORM_TAGS, PROFILES, PYTHONS
 
 DEVELOPMENT = ("linux-x64", "macos-arm64")
 """Platforms that an environment can be set up on; the first one decides the versions."""
@@ -25,81 +28,87 @@ DEVELOPMENT = ("linux-x64", "macos-arm64")
 
 def main() -> int:
     """Write all locks anew."""
+    found = _write_carried()
     for name, environment in ENVIRONMENTS.items():
         say(f"Locking {name}")
         _write_lock(name, environment.python)
+    found += _write_bundle()
+    found += profiles.write()
+    notices.write(found)
+    return 0
+
+
+def _write_carried() -> list[resolve.Wheel]:
+    """Lock what the zips carry as plain files, for the platforms that have environments, and return it."""
+    everything: list[resolve.Wheel] = []
+    carried: dict[str, list[dict[str, str]]] = {}
+    for platform in sorted({platform for platforms in PROFILES.values() for platform in platforms}):
+        pins = _lines(REQUIREMENTS / "carried.in")
+        found = resolve.wheels(PYTHONS[0], platform, PLATFORM_TAGS[platform], pins, closure=False)
+        if found is None:
+            fail(f"There is no wheel of {' '.join(pins)} for {platform}.", "Change carried.in.")
+        carried[platform] = [{"file": wheel.file, "sha256": wheel.sha256} for wheel in found]
+        everything += found
+    _write_json(WHEELS / "carried.json", carried)
+    return everything
+
+
+def _write_bundle() -> list[resolve.Wheel]:
+    """Lock what Blender installs from the zips, list it in the manifest, and return it."""
+    everything: list[resolve.Wheel] = []
     bundle: dict[str, dict[str, list[dict[str, str]]]] = {}
     for platform, version in BUNDLES:
         say(f"Locking the wheels for {platform}, CPython {version}")
         requirements = REQUIREMENTS / f"bundle-{version}.in"
-        found = _resolve(version, platform, ["--no-deps", *_bundled(requirements, platform)])
+        lacking = LACKING.get(platform, ())
+        pins = [line for line in _lines(requirements) if line.split("==")[0] not in lacking]
+        found = resolve.wheels(version, platform, PLATFORM_TAGS[platform], pins, closure=False)
         if found is None:
             fail(f"There are no wheels for {platform}, CPython {version}.", f"Change {requirements.name}.")
         bundle.setdefault(platform, {})[version] = [
-            {"file": item["file"], "sha256": item["sha256"]} for item in sorted(found, key=lambda item: item["file"])
+            {"file": wheel.file, "sha256": wheel.sha256} for wheel in sorted(found, key=lambda wheel: wheel.file)
         ]
-    with replacing(WHEELS / "bundle.json") as path:
-        path.write_text(json.dumps(bundle, indent=2) + "\n", "utf-8")
+        everything += found
+    _write_json(WHEELS / "bundle.json", bundle)
     files = sorted({item["file"] for versions in bundle.values() for items in versions.values() for item in items})
     text = write_wheel_list(MANIFEST.read_text("utf-8"), sorted(bundle), files)
     with replacing(MANIFEST) as path:
         path.write_text(text, "utf-8")
-    return 0
-
-
-def _bundled(requirements: Path, platform: str) -> list[str]:
-    """Return the lines of `requirements` that the zips for `platform` carry."""
-    lines = [line.strip() for line in requirements.read_text("utf-8").splitlines()]
-    lacking = LACKING.get(platform, ())
-    return [line for line in lines if line and not line.startswith("#") and line.split("==")[0] not in lacking]
+    return everything
 
 
 def _write_lock(name: str, version: str) -> None:
-    requirements = REQUIREMENTS / f"{name}.in"
+    """Lock a development environment; what is locked now stays as long as the requirements allow it."""
+    requirements, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.txt"
+    before = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", target.read_text("utf-8"))) if target.exists() else {}
     pins: dict[str, str] = {}
     hashes: dict[str, set[str]] = {}
     for platform in DEVELOPMENT:
-        wanted: list[str | Path] = ["-r", requirements]
-        if pins:
-            wanted = ["--no-deps", *(f"{package}=={pin}" for package, pin in pins.items())]
-        found = _resolve(version, platform, wanted)
+        wanted = [f"{package}=={pin}" for package, pin in pins.items()] or [f"-r {requirements}"]
+        tags = PLATFORM_TAGS[platform]
+        found = resolve.wheels(version, platform, tags, wanted, closure=not pins, before=before)
         if found is None and not pins:
-            fail(f"{requirements.name} cannot be resolved.", "Change it, or look at pip's words above.")
-        for item in found or ():
-            pins.setdefault(item["name"], item["version"])
-            hashes.setdefault(item["name"], set()).add(item["sha256"])
+            fail(f"{requirements.name} cannot be resolved.", "Change it, or look at the words above.")
+        for wheel in found or ():
+            pins.setdefault(wheel.name, wheel.version)
+            hashes.setdefault(wheel.name, set()).add(wheel.sha256)
     lines = [f"# Written by `make lock` from {requirements.name} for CPython {version}; do not edit."]
     for package in sorted(pins):
         digests = " \\\n".join(f"    --hash=sha256:{digest}" for digest in sorted(hashes[package]))
         lines.append(f"{package}=={pins[package]} \\\n{digests}")
-    with replacing(REQUIREMENTS / f"{name}.txt") as path:
+    with replacing(target) as path:
         path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _resolve(version: str, platform: str, wanted: list[str | Path]) -> list[dict[str, str]] | None:
-    """Return name, version, file and SHA-256 of the wheels that pip would install, or None where it finds none."""
-    python = pythons.find(version)
-    if python is None:
-        fail(f"CPython {version} is not on this machine.", "Install it; locks are made with the Python they are for.")
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        tags = [part for tag in PLATFORM_TAGS[platform] for part in ("--platform", tag)]
-        command: list[str | Path] = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
-        command += ["--dry-run", "--ignore-installed", "--only-binary=:all:", "--target", folder, "--report", report]
-        result = run([*command, "--implementation", "cp", "--python-version", version, *tags, *wanted])
-        if result.returncode != 0:
-            say(result.stderr.strip())
-            return None
-        installs: list[dict[str, Any]] = json.loads(report.read_text("utf-8"))["install"]
-    return [
-        {
-            "name": re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(),
-            "version": item["metadata"]["version"],
-            "file": item["download_info"]["url"].rsplit("/", 1)[-1],
-            "sha256": item["download_info"]["archive_info"]["hash"].removeprefix("sha256="),
-        }
-        for item in installs
-    ]
+def _lines(requirements: Path) -> list[str]:
+    """Return the requirements that a file lists, without its comments."""
+    lines = (line.strip() for line in requirements.read_text("utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _write_json(target: Path, content: object) -> None:
+    with replacing(target) as path:
+        path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make an extension repository: the zips of all platforms and the `index.json` that Blender reads.
 
-    python wheels/repository.py [FOLDER]
+    python wheels/repository.py [FOLDER] [--platform PLATFORM|this|all] [--tool PYTHON]
 
-The index is written by Blender's own tool, and its answer to duplicates or broken zips is ours.
+The index is written by Blender's own tool, PYTHON being one that has Blender as a module, and its answer to duplicates
+or broken zips is ours.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -16,17 +18,26 @@ from pathlib import Path
 import environments
 from build import build
 from common import DIST, fail, run, say
-from targets import BUNDLES
+from targets import BUNDLES, this_platform
 
 
 def main() -> int:
     """Write the repository into the folder on the command line, or into dist/repository."""
-    folder = Path(sys.argv[1]).resolve() if sys.argv[1:] else DIST / "repository"
+    parser = argparse.ArgumentParser(description="Make an extension repository.")
+    parser.add_argument("folder", nargs="?", type=Path, default=DIST / "repository")
+    parser.add_argument("--platform", default="all")
+    parser.add_argument("--tool", type=Path)
+    arguments = parser.parse_args()
+    platform = this_platform() if arguments.platform == "this" else arguments.platform
+    pairs = [(name, version) for name, version in BUNDLES if platform in ("all", name)]
+    if not pairs:
+        fail(f"There is no zip for {platform}.", f"Choose among {', '.join(sorted({name for name, _ in BUNDLES}))}.")
+    folder = arguments.folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for platform, version in BUNDLES:
-        shutil.copyfile(archive := build(platform, version, DIST), folder / archive.name)
-    python = environments.make("bpy-4.5")
+    for name, version in pairs:
+        shutil.copyfile(archive := build(name, version, DIST), folder / archive.name)
+    python = arguments.tool or environments.make("bpy-4.5")
     result = run([python, blender_ext(python), "server-generate", "--repo-dir", folder])
     words = result.stdout + result.stderr
     if result.returncode != 0 or "error" in words.lower() or "warn" in words.lower():

@@ -49,6 +49,15 @@ LACKING = {"macos-x64": ("fast-simplification", "libigl", "uvunwrap")}
 Rebuild Mesh is not offered there; everything else is.
 """
 
+PYTHONS = ("3.11", "3.13")
+"""The CPythons of the Blenders that are supported."""
+
+PROFILES = {
+    "cpu": ("linux-x64", "macos-arm64", "windows-x64"),
+    "cuda": ("linux-x64", "windows-x64"),
+}
+"""Environment that the extension builds for a person -> platforms that it is offered on."""
+
 
 def this_platform() -> str:
     """Return Blender's name of the platform that this script runs on."""

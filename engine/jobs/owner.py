@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import uuid
 from pathlib import Path
+
+from ..locking import lock, unlock
 
 _SUFFIX = ".lock"
 
@@ -22,7 +23,7 @@ class Owner:
         while True:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             # Someone looking for dead owners may have locked the new file for a moment, or removed it.
-            if _lock(self._descriptor) and self._in_place():
+            if lock(self._descriptor) and self._in_place():
                 return
             os.close(self._descriptor)
 
@@ -38,9 +39,9 @@ class Owner:
         except PermissionError:  # on Windows, a file that is just being removed
             return True
         try:
-            dead = _lock(descriptor)
+            dead = lock(descriptor)
             if dead:
-                _unlock(descriptor)
+                unlock(descriptor)
         finally:
             os.close(descriptor)
         if dead:
@@ -66,31 +67,3 @@ class Owner:
             return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
         except FileNotFoundError:
             return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        # flock, as the locks of lockf are of a process: two queues in one process would not see each other's.
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

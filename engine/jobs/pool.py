@@ -91,6 +91,13 @@ class Pool:
             if now - worker.idle_since >= self._idle_s:
                 worker.stop()
 
+    def retire(self, engine: str) -> None:
+        """Give the workers of `engine` nothing more, but what was promised to them; each ends once it is idle."""
+        promised = self._reserved.values()
+        for worker in self._workers:
+            if worker.engine == engine and worker not in promised:
+                worker.retire()
+
     def idle_left_s(self) -> float | None:
         """Return the seconds until the next worker is let go; None if none is idle."""
         now = time.monotonic()

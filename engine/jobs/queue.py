@@ -144,6 +144,10 @@ class JobQueue:
         """Ask `engine` a question outside a job, and return the name under which `answers` has the answer later."""
         return self._foreman.ask(engine, question)
 
+    def renew(self, engine: str) -> None:
+        """Let the next job of `engine` have a new worker: idle ones end, the others end with what they have."""
+        self._pool.retire(engine)
+
     def answers(self) -> dict[str, dict[str, Any] | EspalierError]:
         """Return the answers that came in since the last call, each once, by the names that `ask` returned."""
         answers, self._foreman.answers = self._foreman.answers, {}

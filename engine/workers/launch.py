@@ -19,15 +19,21 @@ MODULES = ("numpy", "PIL", "scipy", "pyamg", "igl", "fast_simplification", "uvun
 # What comes from the standard library first has its compiled form beside it; all else is compiled into a folder that
 # is given. The package's folder goes first on the path and the others last, so that nothing there can hide a module of
 # the standard library.
-BOOTSTRAP = """
+_PREPARE = """
 import ctypes, dataclasses, difflib, hashlib, importlib, json, pathlib, queue, secrets, shutil, signal, sys, threading
 import traceback, typing, urllib.parse
 sys.dont_write_bytecode, sys.pycache_prefix = not sys.argv[3], sys.argv[3] or None
 sys.path.insert(0, sys.argv[4])
 sys.path += [path for path in sys.argv[5:] if path not in sys.path]
-from engine.workers.main import main
-main()
 """
+
+
+def bootstrap(program: str) -> str:
+    """Return the script of a child that runs `main` of the module `program`."""
+    return f"{_PREPARE}from {program} import main\nmain()\n"
+
+
+BOOTSTRAP = bootstrap("engine.workers.main")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,14 @@ class Launch:
 
     `env` is added to the environment of this process. `backend` is what the child runs in place of the engine of its
     own name: `module:callable`, where the callable returns a Backend. Tests use it; a request cannot name one.
+    `script` is what the child runs to begin with (see `bootstrap`).
     """
 
     python: str
     paths: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     backend: str = ""
+    script: str = BOOTSTRAP
 
     def command(self, engine: str, bytecode: Path | None = None) -> list[str]:
         """Return the command line of a child for `engine`, which belongs to this process.
@@ -49,7 +57,7 @@ class Launch:
         The child is isolated from the person's own Python settings. Its compiled modules go into `bytecode`: never
         beside the code, which may lie in a folder that only an installer should write.
         """
-        interpreter = [self.python, "-I", "-u", "-X", "utf8", "-c", BOOTSTRAP]
+        interpreter = [self.python, "-I", "-u", "-X", "utf8", "-c", self.script]
         return [*interpreter, self.backend or engine, str(os.getpid()), str(bytecode or ""), *self.paths]
 
     def environment(self, threads: int) -> dict[str, str]:

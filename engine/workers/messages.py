@@ -104,6 +104,16 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """From the child: in `stage` of `job`, `done` of `total` bytes are dealt with (0 where that is not known)."""
+
+    job: str
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Submitting:
     """From the child: a request of `digest` is to be sent to `server`; it waits until that is written down.
 
@@ -174,6 +184,7 @@ Message = (
     | Hello
     | Started
     | Reached
+    | Moved
     | Submitting
     | Accepted
     | Answer
@@ -191,6 +202,7 @@ FROM_CHILD: Final[Mapping[str, type[Message]]] = MappingProxyType(
         "hello": Hello,
         "started": Started,
         "progress": Reached,
+        "moved": Moved,
         "submitting": Submitting,
         "accepted": Accepted,
         "answer": Answer,

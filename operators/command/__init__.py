@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: `blender -b -c espalier generate photo.png -o photo.glb`, and `rebuild`."""
+"""The command line: `blender -b -c espalier generate photo.png -o photo.glb`, `rebuild` and `install`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _handle: object = None
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise."""
-    from . import arguments, execute
+    from . import arguments, execute, install
 
     try:
         options = arguments.parse(argv)
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         print(options)
         return 0
     try:
-        return execute.run(options)
+        return install.run(options) if isinstance(options, install.Installation) else execute.run(options)
     except EspalierError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return error.exit_code

@@ -14,7 +14,7 @@ from ...engine.backends import available
 from ...engine.errors import EspalierError
 from ...engine.parameters import ENGINES, GROUPS, REBUILD_SETTINGS, SETTINGS, Parameter
 from ...engine.request import GenerationRequest, RebuildRequest, Request, complete_from
-from . import NAME
+from . import NAME, install
 
 _EXIT_CODES = "Exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise."
 
@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
         raise EspalierError("arguments_invalid", reason=message[:1].upper() + message[1:])
 
 
-def parse(argv: Sequence[str]) -> Options | str:
+def parse(argv: Sequence[str]) -> Options | install.Installation | str:
     """Return what the arguments ask for, or a text to print (help, version). Raises EspalierError, exit code 2."""
     parser, commands = _parsers()
     if not argv or list(argv) in (["-h"], ["--help"]):
@@ -57,10 +57,12 @@ def parse(argv: Sequence[str]) -> Options | str:
     if argv[0] in commands and any(word in ("-h", "--help") for word in argv[1:]):
         return commands[argv[0]].format_help().rstrip()
     known, rest = parser.parse_known_args(list(argv))
+    if known.command == "install" and not rest:
+        return install.read(known)
     table = SETTINGS if known.command == "generate" else REBUILD_SETTINGS
     if rest:
         flag = rest[0].split("=")[0]
-        if flag.startswith("--"):
+        if flag.startswith("--") and known.command != "install":
             complete_from(table, {flag[2:].replace("-", "_"): ""})
         raise EspalierError("arguments_invalid", reason=f"{rest[0]} is not understood")
     given = {p.name: getattr(known, p.name) for p in table if getattr(known, p.name) is not None}
@@ -148,7 +150,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         command.add_argument("--preview", metavar="PATH", help="also render a .png file, or one an asset into a folder")
         command.add_argument("--json", action="store_true", help="print one line of JSON per event, and nothing else")
         _add_parameters(command, table, note_ignored=command is generate)
-    return parser, {"generate": generate, "rebuild": rebuild}
+    return parser, {
+        "generate": generate,
+        "rebuild": rebuild,
+        "install": install.add_command(commands, _EXIT_CODES),
+    }
 
 
 def _add_parameters(command: argparse.ArgumentParser, table: Sequence[Parameter], note_ignored: bool) -> None:

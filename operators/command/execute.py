@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +20,14 @@ from ..scene.exchange import place_levels
 from ..scene.preview import render_preview
 from ..scene.save import save_blend
 from .arguments import Item, Options
+from .interrupt import interruptible
 from .report import Report, private_stdout
 from .spending import agree
 
 
 def run(options: Options) -> int:
     """Carry out every request and write its files; return the exit code. One failure does not stop the others."""
-    with private_stdout() as stream, _interruptible() as interrupted:
+    with private_stdout() as stream, interruptible() as interrupted:
         report = Report(stream, options.json)
         for item in options.items:
             for path in _paths(item):
@@ -111,20 +111,3 @@ def _deliver(job: Job, item: Item, report: Report) -> None:
                 discard_asset(made)
     session.session.open_queue().mark_imported(job.id)
     report.done(job, files, seconds)
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a question that the loop asks: Blender's own handler would swallow it."""
-    asked = False
-
-    def stop(_signal: int, _frame: object) -> None:
-        nonlocal asked
-        asked = True
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield lambda: asked
-    finally:
-        if before is not None:  # None is a handler of Blender's own, which Python cannot put back
-            signal.signal(signal.SIGINT, before)

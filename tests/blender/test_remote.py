@@ -139,7 +139,7 @@ def test_the_key_is_in_the_preferences_alone(espalier, server, session, user_res
     assert {path.name for path in files if KEY.encode() in path.read_bytes()} == {"userpref.blend"}
     secret = [p.identifier for p in espalier.module("operators.account").preferences().bl_rna.properties
               if p.subtype == "PASSWORD"]  # fmt: skip
-    assert secret == ["api_key"]
+    assert secret == ["api_key", "hub_token"]
     for owner in (bpy.types.Scene.bl_rna.properties["espalier"].fixed_type, bpy.ops.espalier.generate.get_rna_type()):
         assert not {name for name in dict(owner.properties) if "key" in name or "url" in name}
 

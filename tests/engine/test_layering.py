@@ -13,8 +13,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 PLAIN = {
-    *("engine.errors", "engine.files", "engine.offer"),
-    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request"),
+    *(
+        "engine.addresses",
+        "engine.environment_errors",
+        "engine.errors",
+        "engine.files",
+        "engine.locking",
+        "engine.offer",
+    ),
+    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.weights_errors"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
@@ -25,21 +32,26 @@ CHILD = {
 ROOMS = {
     "engine": set(),
     "engine.parameters": set(),
-    "engine.errors": {"engine.remote_errors"},
+    "engine.addresses": set(),
+    "engine.errors": {"engine.environment_errors", "engine.remote_errors", "engine.weights_errors"},
+    "engine.environment_errors": set(),
     "engine.remote_errors": set(),
+    "engine.weights_errors": set(),
     "engine.files": {"engine.errors"},
+    "engine.locking": set(),
+    "engine.network": set(),
     "engine.offer": {"engine.parameters"},
     "engine.progress": set(),
     "engine.request": {"engine.parameters", "engine.errors"},
     "engine.mesh": {"engine.errors", "engine.files", "engine.progress"},
     "engine.imaging": {"engine.errors", "engine.files"},
-    "engine.backends": {"engine", *PLAIN, "engine.mesh", "engine.imaging"},
+    "engine.backends": {"engine", *PLAIN, "engine.network", "engine.mesh", "engine.imaging"},
     "engine.workers": {"engine", "engine.request", "engine.errors", "engine.files"},
     "engine.workers.main": CHILD,
     "engine.workers.execute": CHILD,
     "engine.workers.handover": CHILD,
     "engine.jobs": {*PLAIN, "engine.workers"},
-    "engine.environments": {"engine.errors", "engine.files"},
+    "engine.environments": {"engine", *PLAIN, "engine.network", "engine.workers"},
     "engine.server": {*PLAIN, "engine.jobs"},
     "operators": {"engine"},
     "operators.scene": {"engine.errors", "engine.files", "engine.mesh", "engine.jobs.job"},

@@ -16,9 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.backends.remote import vault
-from engine.backends.remote.account import VENDOR_URL, Account, Secret, checked_base, scrub
-from engine.backends.remote.addresses import (
+from engine.addresses import (
     at_origin,
     host_of,
     is_loopback,
@@ -26,6 +24,8 @@ from engine.backends.remote.addresses import (
     may_carry_key,
     poll_path,
 )
+from engine.backends.remote import vault
+from engine.backends.remote.account import VENDOR_URL, Account, Secret, checked_base, scrub
 from engine.backends.remote.exchange import safe_asset
 from engine.errors import EspalierError
 

@@ -17,9 +17,9 @@ from engine.backends.remote.account import Account
 from engine.backends.remote.bucket import Bucket
 from engine.backends.remote.client import Client, Lost
 from engine.backends.remote.exchange import BROKEN, Limits, Line, attend
-from engine.backends.remote.faults import TooLarge, TooSlow
 from engine.backends.remote.schedule import Circuit
 from engine.errors import EspalierError
+from engine.network import TooLarge, TooSlow
 from engine.progress import Cancelled
 from tests.engine.backends_for_tests.remote_scaled import ScaledClock
 from tests.support.small_server import Answer, Server, reply, serving

@@ -79,7 +79,7 @@ def enable() -> str:
     import bpy  # noqa: I001  (it puts Blender's own modules on the path)
     import addon_utils
 
-    _leave_early(bpy.app.version)
+    leave_early(bpy.app.version)
     failures: list[BaseException] = []
     if addon_utils.enable(MODULE, default_set=True, handle_error=failures.append) is None:
         raise failures[0] if failures else ImportError(f"Blender refused to enable {MODULE}")
@@ -87,7 +87,7 @@ def enable() -> str:
 
 
 @cache
-def _leave_early(version: tuple[int, int, int]) -> None:
+def leave_early(version: tuple[int, int, int]) -> None:
     """End the process before the destructors of bpy 4.2, which call a Python that is gone when add-ons have panels.
 
     Handlers of exit run last in, first out: output is flushed, then the process ends with the status it was given.

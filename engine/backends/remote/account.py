@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from ...addresses import host_of, is_private
 from ...errors import EspalierError
-from .addresses import host_of, is_private
 from .vault import recent_key
 
 VENDOR_URL = "https://api.empiriolabs.ai"

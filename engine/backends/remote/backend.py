@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from ...addresses import poll_path
 from ...errors import EspalierError
 from ...imaging.read import read_image
 from ...progress import Cancelled, Stage
@@ -18,7 +19,6 @@ from ...request import GenerationRequest, Request, is_url
 from ..base import Asset, JobRun
 from . import answers
 from .account import Account
-from .addresses import poll_path
 from .bucket import Bucket, path_for
 from .client import Client, Lost, is_ambiguous, told
 from .exchange import Limits, Reply

@@ -20,7 +20,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from .addresses import origin
+from ...addresses import origin
 from .schedule import Clock, Crowd, quantile, wait
 
 CREATE, POLL = 0, 1

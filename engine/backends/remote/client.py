@@ -10,11 +10,12 @@ from urllib.parse import quote
 import requests
 
 from ...errors import EspalierError
+from ...network import why
 from ...progress import Cancelled
 from .account import Account
 from .bucket import CREATE, POLL, Bucket
 from .exchange import BROKEN, Limits, Line, Reply, attend
-from .faults import refused, unreachable, why
+from .faults import refused, unreachable
 from .payload import Body
 from .reading import Told, parse, read_created, read_error, read_job
 from .schedule import Circuit, Clock, backoff, retry_after, wait

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import requests
 
+from ...addresses import host_of
 from ...errors import EspalierError
-from .addresses import host_of
+from ...network import NETWORK, blocks, why
 from .client import Client
-from .exchange import BLOCK, NETWORK, attend, safe_asset
-from .faults import unreachable, why
+from .exchange import attend, safe_asset
+from .faults import unreachable
 from .partial import Invalid, Oversize, Partial
 from .schedule import backoff, retry_after, wait
 
@@ -23,7 +24,6 @@ _TRIES = 6
 _FIRM_TRIES = 3
 _ENOUGH = 65_536
 _FOREVER_S = 7 * 86_400.0
-SMALL_BLOCK = 8192
 BASE64_BLOCK = 4 * 2**18
 
 
@@ -168,7 +168,7 @@ def _receive(url: str, partial: Partial, turn: int, client: Client, stop: thread
             return
         partial.begin(turn, begin)
         try:
-            for block in _blocks(response):
+            for block in blocks(response):
                 if stop.is_set() or not partial.write(turn, block):
                     return
         except NETWORK:
@@ -179,16 +179,6 @@ def _receive(url: str, partial: Partial, turn: int, client: Client, stop: thread
         if partial.has_all_that_was_announced and (begin < offset or not partial.resumable):
             raise Invalid("it is cut off")
         raise _Short("the answer ended early")
-
-
-def _blocks(response: requests.Response) -> Iterator[bytes]:
-    """Yield what comes as it comes, so that nothing is lost of what came before a connection broke."""
-    read = getattr(response.raw, "read1", None)
-    if read is None or response.headers.get("Content-Encoding"):
-        yield from response.iter_content(SMALL_BLOCK)
-        return
-    while block := read(BLOCK):
-        yield block
 
 
 def _begin(response: requests.Response, partial: Partial, offset: int) -> int | None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,22 +15,14 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from ... import __version__
+from ...addresses import is_loopback, is_private, may_carry_key, origin
+from ...network import BLOCK, NETWORK, TooLarge, TooSlow
 from .account import Account, Secret
-from .addresses import is_loopback, is_private, may_carry_key, origin
-from .faults import TooLarge, TooSlow, redirected
+from .faults import redirected
 
-NETWORK: tuple[type[Exception], ...] = (
-    requests.RequestException,
-    getattr(requests.exceptions, "BaseHTTPError", OSError),  # urllib3's own, which requests lets through here and there
-    http.client.HTTPException,
-    OSError,
-    ValueError,
-)
-"""What a connection raises that fails on the way."""
 BROKEN: tuple[type[Exception], ...] = (*NETWORK, TooLarge)
 """What an exchange raises that brings no answer."""
 REDIRECTS = 5
-BLOCK = 65_536
 _MOVED = (301, 302, 303, 307, 308)
 _LOOK_S = 0.05
 _T = TypeVar("_T")

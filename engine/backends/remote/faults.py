@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-import socket
 from urllib.parse import urlsplit
 
 import requests
 
 from ...errors import EspalierError
+from ...network import reason_in, why, why_untrusted
 from .account import Account
 from .reading import STOPPED, JobState, Told
 
@@ -24,44 +24,6 @@ _CODES = {
     "upstream_error": "remote_broken",
 }
 _STATUSES = {401: "remote_key_invalid", 402: "remote_credits", 403: "remote_forbidden", 429: "remote_rate"}
-_REASONS = (
-    ("Name or service not known", "its name is not known"),
-    ("nodename nor servname", "its name is not known"),
-    ("getaddrinfo failed", "its name is not known"),
-    ("No address associated", "its name is not known"),
-    ("Temporary failure in name resolution", "its name could not be looked up"),
-    ("Failed to resolve", "its name could not be looked up"),
-    ("refused", "the connection was refused"),
-    ("unreachable", "there is no way to its network"),
-    ("reset by peer", "the connection was reset"),
-    ("forcibly closed", "the connection was reset"),
-    ("aborted", "the connection was closed"),
-    ("without response", "the connection was closed"),
-    ("IncompleteRead", "the connection was closed"),
-    ("broken", "the connection was closed"),
-    ("EOF occurred", "the connection was closed"),
-    ("timed out", "it did not answer in time"),
-)
-_TLS_REASONS = (
-    ("self-signed", "its certificate is not signed by an authority that is known here"),
-    ("self signed", "its certificate is not signed by an authority that is known here"),
-    ("unable to get local issuer", "its certificate is not signed by an authority that is known here"),
-    ("expired", "its certificate has expired"),
-    ("not yet valid", "its certificate is not valid yet"),
-    ("ostname mismatch", "its certificate belongs to another address"),
-    ("doesn't match", "its certificate belongs to another address"),
-    ("IP address mismatch", "its certificate belongs to another address"),
-    ("WRONG_VERSION_NUMBER", "it does not speak https there"),
-    ("record layer failure", "it does not speak https there"),
-)
-
-
-class TooLarge(Exception):
-    """An answer is longer than any that could be right."""
-
-
-class TooSlow(requests.exceptions.Timeout):
-    """An answer did not come to its end within its time, or came so slowly that it never would."""
 
 
 def refused(status: int, told: Told, account: Account) -> EspalierError:
@@ -112,24 +74,10 @@ def unreachable(error: Exception, account: Account, host: str = "") -> EspalierE
     text = repr(error)
     detail = account.scrub(text)
     if isinstance(error, requests.exceptions.ProxyError):
-        return EspalierError("remote_proxy", detail, host=host, reason=_reason(text, _REASONS, "it refuses"))
+        return EspalierError("remote_proxy", detail, host=host, reason=reason_in(text, "it refuses"))
     if isinstance(error, requests.exceptions.SSLError):
-        fallback = "the encrypted connection failed"
-        return EspalierError("remote_tls", detail, host=host, reason=_reason(text, _TLS_REASONS, fallback))
+        return EspalierError("remote_tls", detail, host=host, reason=why_untrusted(error))
     return EspalierError("remote_unreachable", detail, host=host, reason=why(error))
-
-
-def why(error: Exception) -> str:
-    """Return, in a person's words, why an exchange failed."""
-    if isinstance(error, (requests.exceptions.Timeout, socket.timeout)):
-        return "it did not answer in time"
-    if isinstance(error, TooLarge):
-        return "its answer is too long"
-    return _reason(repr(error), _REASONS, "the connection failed")
-
-
-def _reason(text: str, table: tuple[tuple[str, str], ...], fallback: str) -> str:
-    return next((words for sign, words in table if sign.lower() in text.lower()), fallback)
 
 
 def redirected(target: str, account: Account) -> EspalierError:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
+from ...addresses import host_of
 from ...errors import EspalierError
 from ...progress import Cancelled
 from ...request import GenerationRequest
 from ..base import JobRun
-from .addresses import host_of
 from .answers import priced
 from .bucket import Bucket
 from .client import Client, told

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .addresses import at_origin
+from ...addresses import at_origin
 from .client import job_path
 
 _LINK = "asset:"

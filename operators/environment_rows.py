@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the environments are shown, in the sidebar and in the preferences alike. It draws what is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..engine.errors import EspalierError
+from . import environments
+from .environments import KINDS, Kind
+from .text import amount, draw_wrapped, duration
+
+if TYPE_CHECKING:
+    from ..engine.environments.status import Status
+    from ..engine.environments.task import Task
+
+DOWNLOAD_BYTES_PER_S = 6e6
+"""What is counted on when a time is told: about 50 Mbit/s."""
+INSTALL_BYTES_PER_S = 50e6
+BUTTONS = {
+    "ready": ("verify", "repair", "remove"),
+    "installable": ("install",),
+    "broken": ("repair", "remove"),
+    "impossible": (),
+}
+"""Condition -> what can be done then."""
+WORDS = {
+    "ready": ("Ready", "CHECKMARK"),
+    "installable": ("Not Installed", "IMPORT"),
+    "broken": ("Broken", "ERROR"),
+    "impossible": ("Not Possible Here", "CANCEL"),
+}
+"""Condition -> how it is called, and its icon."""
+
+
+def condition_words(status: Status) -> tuple[str, str]:
+    """Return how the condition of an environment is called, and its icon."""
+    if status.why is not None and status.why.code == "weights_no_environment":
+        return "Not Needed Yet", "INFO"
+    return WORDS[status.condition]
+
+
+def expected(status: Status) -> str:
+    """Return what installing takes, in a sentence."""
+    seconds = status.download_bytes / DOWNLOAD_BYTES_PER_S + status.disk_bytes / INSTALL_BYTES_PER_S
+    load = f"{amount(status.download_bytes)} to download" if status.download_bytes else "Nothing to download"
+    return f"{load}, {amount(status.disk_bytes)} on the disk, about {duration(seconds)}."
+
+
+def sentences(status: Status) -> list[str]:
+    """Return what there is to say of an environment beside its condition."""
+    told = [status.why.cause, status.why.remedy] if status.why is not None else []
+    if status.condition == "installable":
+        told.append(expected(status))
+    if status.condition in ("installable", "broken") and status.unlocked:
+        names = ", ".join(status.unlocked)
+        told.append(f"Not locked yet: {names}. Allow them in the preferences, or wait for a version that locks them.")
+    return told
+
+
+def progress_text(task: Task) -> str:
+    """Return the stage, and how much of it is done where that is counted in bytes."""
+    if not task.total_bytes:
+        return task.stage or "Starting"
+    return f"{task.stage}, {amount(task.done_bytes)} of {amount(task.total_bytes)}"
+
+
+def draw_environments(layout: bpy.types.UILayout, context: bpy.types.Context, width: float = 0.0) -> None:
+    """Draw each environment with what can be done; sentences fit into the region, or into `width` as `draw_wrapped`."""
+
+    def write(column: bpy.types.UILayout, text: str) -> None:
+        draw_wrapped(column, context, text, width)
+
+    for kind in KINDS:
+        _draw_one(layout.box(), kind, write)
+
+
+def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UILayout, str], None]) -> None:
+    state = environments.state
+    status = environments.known(kind.profile)
+    word, icon = condition_words(status) if status is not None else ("Not Looked At Yet", "QUESTION")
+    at_work = state.working and state.profile == kind.profile
+    row = box.row()
+    row.label(text=kind.label, icon="SORTTIME" if at_work else icon)
+    column = box.column(align=True)
+    row = column.row()
+    row.alert = not at_work and word == "Broken"
+    row.label(text=ACTS[state.act] if at_work else word)
+    write(column, f"{kind.purpose}.")
+    if at_work:
+        _draw_task(box, state.task)
+        return
+    for sentence in sentences(status) if status is not None else ():
+        write(column, sentence)
+    if state.profile == kind.profile:
+        _draw_end(box, state.error, state.told, write)
+    row = box.row(align=True)
+    row.enabled = not state.working
+    for act in BUTTONS[status.condition] if status is not None else ():
+        row.operator(f"espalier.{act}_environment").profile = kind.profile
+
+
+ACTS = {"install": "Installing", "repair": "Repairing", "verify": "Verifying", "remove": "Removing"}
+
+
+def _draw_task(box: bpy.types.UILayout, task: Task) -> None:
+    row = box.row(align=True)
+    row.progress(factor=task.fraction, text=progress_text(task))
+    row.operator("espalier.cancel_environment", text="", icon="X")
+
+
+def _draw_end(
+    box: bpy.types.UILayout,
+    error: EspalierError | None,
+    told: tuple[str, ...],
+    write: Callable[[bpy.types.UILayout, str], None],
+) -> None:
+    """Draw how the last task on this environment ended."""
+    if error is None and not told:
+        return
+    row = box.row()
+    row.alert = error is not None
+    row.label(text="Not Done" if error is not None else "Done", icon="ERROR" if error is not None else "INFO")
+    row.operator("espalier.dismiss_environment", text="", icon="X", emboss=False)
+    column = box.column(align=True)
+    for sentence in (error.cause, error.remedy) if error is not None else told:
+        write(column, sentence)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Words for people: sentences that fit into a region, where Blender's labels do not wrap; times and amounts."""
+
+from __future__ import annotations
+
+import textwrap
+
+import blf
+import bpy
+
+FONT = 0
+MARGIN = 5.0
+"""What a box and the region's borders take from the width, in widget heights."""
+
+
+def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, width: float = 0.0) -> None:
+    """Draw `text` as labels broken at words, so that they fit into the region, or into `width` (pixels at scale 1)."""
+    style = context.preferences.ui_styles[0].widget
+    scale = context.preferences.system.ui_scale
+    blf.size(FONT, style.points * scale)
+    average = blf.dimensions(FONT, text)[0] / max(len(text), 1)
+    whole = width * scale if width else context.region.width
+    usable = max(whole - MARGIN * 20.0 * scale, 40.0 * scale)
+    for line in textwrap.wrap(text, max(int(usable / max(average, 1.0)), 8)):
+        row = layout.row()
+        row.scale_y = 0.75
+        row.label(text=line)
+
+
+def duration(seconds: float) -> str:
+    """Return a time a person can take in at a glance: 8 s, 2 min 5 s, 1 h 10 min."""
+    whole = max(round(seconds), 1)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes as a person reads it: 0.3 MB, 34 MB, 4.2 GB."""
+    mega = size / 1e6
+    if mega >= 1000.0:
+        return f"{mega / 1e3:.1f} GB"
+    return f"{mega:.0f} MB" if mega >= 10.0 else f"{mega:.1f} MB"
