@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = {
     "engine-3.11": ("the engine with NumPy 1.26", "tests/engine", "3.11"),
     "engine-3.13": ("the engine with NumPy 2", "tests/engine", "3.13"),
+    "server-3.11": ("the server", "tests/server", "3.11"),
     "bpy-4.2": ("the add-on in Blender 4.2", "tests/blender", "3.11"),
     "bpy-4.5": ("the add-on in Blender 4.5", "tests/blender", "3.11"),
     "bpy-5.2": ("the add-on in Blender 5.2", "tests/blender", "3.13"),
