@@ -15,6 +15,7 @@ import hashlib
 import os
 import shutil
 import sys
+import urllib.request
 from pathlib import Path
 
 import libraries
@@ -69,12 +70,22 @@ def make(name: str) -> Path:
             detail = created.stdout + created.stderr
             fail("The virtual environment could not be made.", "Install python3-venv, then try again.", detail)
         command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
-        command += [part for link in wanted.links for part in ("--find-links", link)]
+        command += [part for link in wanted.links if _answers(link) for part in ("--find-links", link)]
         installed = run([*command, "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", lock])
         if installed.returncode != 0:
             fail(f"{lock.name} could not be installed.", "Check the network, then try again.", installed.stderr)
         stamp.write_text(digest, "utf-8")
     return python
+
+
+def _answers(link: str) -> bool:
+    """Tell whether a page can be had: pip would try one that cannot for ten seconds with each package."""
+    try:
+        with urllib.request.urlopen(link, timeout=20.0) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        say(f"Going on without {link}, which does not answer.")
+        return False
 
 
 def _is_made(stamp: Path, digest: str, python: Path) -> bool:
