@@ -51,7 +51,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str]] = {
     ),
     "environment_python": (
         "The environment {profile} is not made for Python {python}.",
-        "Use a Blender with one of {known}.",
+        "Use {known}.",
     ),
     "environment_no_gpu": (
         "The environment {profile} needs an NVIDIA graphics card, and no driver of one was found.",

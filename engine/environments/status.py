@@ -93,7 +93,8 @@ def lock_for(profile: Profile, places: Places, python: str = "", platform: str =
         raise EspalierError("environment_platform", profile=profile.name, platform=platforms.described(platform))
     path = lock_path(places.locks, profile.name, python, platform)
     if not path.is_file():
-        known = ", ".join(pythons(places.locks, profile.name, platform)) or "a later version of Espalier"
+        found = ", ".join(pythons(places.locks, profile.name, platform))
+        known = f"a Blender with Python {found}" if found else "a later version of Espalier"
         raise EspalierError("environment_python", profile=profile.name, python=python, known=known)
     if profile.needs_gpu and here and not platforms.has_gpu_driver():
         raise EspalierError("environment_no_gpu", profile=profile.name)
