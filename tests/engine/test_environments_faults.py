@@ -17,10 +17,12 @@ import pytest
 
 from engine.environments import connection as connections
 from engine.environments import folders, platforms
+from engine.environments.platforms import this_platform
 from engine.environments.stamp import NAME, python_of, read_stamp, write_stamp
 from engine.environments.status import Condition, status
 from engine.environments.tools import unpack_uv
 from engine.environments.verify import records
+from engine.environments.wheel import parse_wheel
 from engine.errors import EspalierError
 from engine.progress import Cancelled
 from tests.engine.environment_harness import CLOSED, House
@@ -372,7 +374,8 @@ def test_a_program_uv_that_is_missing_or_damaged_is_told(house: House, tmp_path:
     house.places = replace(real, bundled=(tmp_path / "none",))
     assert failure(house, CLOSED).code == "environment_tool"
     (tmp_path / "none").mkdir()
-    (wheel,) = real.bundled[0].glob("uv-*.whl")
+    found = ((path, parse_wheel(path.name)) for path in real.bundled[0].glob("uv-*.whl"))
+    (wheel,) = (path for path, name in found if name is not None and name.runs_on(this_platform()))
     data = bytearray(wheel.read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "none" / wheel.name).write_bytes(data)
