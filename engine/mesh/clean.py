@@ -84,20 +84,22 @@ def clean(
         if not len(faces):
             raise EspalierError("mesh_empty")
         edges = half_edges(faces)
+    piece, area = face_pieces(faces, edges), np.sqrt(dot(crosses, crosses))
     step()
-    kept = _large_pieces(faces, crosses, edges, smallest)
+    kept = _large_pieces(piece, area, smallest)
     if len(kept) < len(faces):
-        faces, source = faces[kept], source[kept]
+        faces, source, crosses, area = faces[kept], source[kept], crosses[kept], area[kept]
+        piece = np.unique(piece[kept], return_inverse=True)[1]
         edges = half_edges(faces)
     step()
     if orient:
-        turned = flipped_faces(positions, faces, edges)
+        turned = flipped_faces(positions, faces, edges, crosses, piece)
         if turned.any():
             faces = np.where(turned[:, None], faces[:, ::-1], faces)
             edges = half_edges(faces)
     step()
     if hole > 0:
-        middles, fans = hole_fans(positions, faces, edges, hole * size)
+        middles, fans = hole_fans(positions, faces, edges, area / 2, piece, hole * size)
         positions, faces = np.concatenate([positions, middles]), np.concatenate([faces, fans])
         source = np.concatenate([source, np.full(len(fans), -1)])
     step()
@@ -186,11 +188,10 @@ def _sound_faces(
 
 
 def _large_pieces(
-    faces: npt.NDArray[np.int64], crosses: npt.NDArray[np.float64], edges: HalfEdges, smallest: float
+    piece: npt.NDArray[np.int64], areas: npt.NDArray[np.float64], smallest: float
 ) -> npt.NDArray[np.int64]:
     """Return the faces of the pieces that are not crumbs."""
-    piece = face_pieces(faces, edges)
-    area = np.bincount(piece, np.sqrt(dot(crosses, crosses)))
+    area = np.bincount(piece, areas)
     order = np.argsort(area, kind="stable")
     total = area.sum()
     crumb = (area[order] < smallest * total) & (np.cumsum(area[order]) <= CRUMBS * total)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .normals import dot, face_crosses
-from .topology import HalfEdges, connected, face_pieces
+from .normals import dot
+from .topology import HalfEdges, connected
 
 ROUND = 1.0
 """A hole is closed only in a piece with more area than this times the square of the hole's perimeter.
@@ -19,12 +19,17 @@ The edge of an open sheet, or the mouth of a hemisphere, is no hole: their piece
 
 
 def hole_fans(
-    positions: npt.NDArray[Any], faces: npt.NDArray[Any], edges: HalfEdges, perimeter: float
+    positions: npt.NDArray[Any],
+    faces: npt.NDArray[Any],
+    edges: HalfEdges,
+    areas: npt.NDArray[np.float64],
+    piece: npt.NDArray[np.int64],
+    perimeter: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Return new vertices (N, 3) and faces (M, 3), in terms of old and new vertices, that close small holes.
 
     A hole is a simple loop of edges of one face each, shorter than `perimeter`. One of three edges gets one triangle,
-    others a fan around their middle.
+    others a fan around their middle. `areas` are those of the faces, `piece` is the `face_pieces`.
     """
     halves = edges.order[edges.start[edges.count == 1]]
     nothing = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
@@ -44,9 +49,7 @@ def hole_fans(
     step = np.asarray(positions[end], np.float64) - positions[start]
     of_half = loop[local_start]
     length = np.bincount(of_half, np.sqrt(dot(step, step)), loops)
-    crosses = face_crosses(positions, faces)
-    piece = face_pieces(faces, edges)
-    area = np.bincount(piece, np.sqrt(dot(crosses, crosses)) / 2)
+    area = np.bincount(piece, areas)
     of_loop = np.zeros(loops, np.int64)
     of_loop[of_half] = piece[halves // 3]
     chosen = simple & (length > 0) & (length < perimeter) & (area[of_loop] > ROUND * length**2)

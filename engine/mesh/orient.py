@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .normals import dot, face_crosses
-from .topology import HalfEdges, connected, face_pieces
+from .normals import dot
+from .topology import HalfEdges, connected
 
 
-def flipped_faces(positions: npt.NDArray[Any], faces: npt.NDArray[Any], edges: HalfEdges) -> npt.NDArray[np.bool_]:
+def flipped_faces(
+    positions: npt.NDArray[Any],
+    faces: npt.NDArray[Any],
+    edges: HalfEdges,
+    crosses: npt.NDArray[np.float64],
+    piece: npt.NDArray[np.int64],
+) -> npt.NDArray[np.bool_]:
     """Return which faces (F,) must be turned over for all to agree.
 
     Two copies of each face, as it is and turned, are joined where they agree; a piece that can be oriented falls into
     two, of which one is chosen. A closed piece is made to face outwards, unless it lies inside another and faces in:
     that is a cavity. An open piece keeps the side that most of its area has; one that cannot be oriented (a Moebius
-    strip) is left as it is.
+    strip) is left as it is. `crosses` are the `face_crosses`, `piece` the `face_pieces`.
     """
-    turned, orientable, piece = _sides(faces, edges)
+    turned, orientable, piece = _sides(edges, piece)
     pieces = int(piece.max(initial=-1)) + 1
-    crosses = face_crosses(positions, faces)
     sign = np.where(turned, -1.0, 1.0)
     area = np.sqrt(dot(crosses, crosses))
     kept = np.bincount(piece, sign * area, pieces)
@@ -41,22 +46,23 @@ def flipped_faces(positions: npt.NDArray[Any], faces: npt.NDArray[Any], edges: H
 
 
 def _sides(
-    faces: npt.NDArray[Any], edges: HalfEdges
+    edges: HalfEdges, piece: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Return which faces (F,) one side of their piece shows turned, which can be oriented, and the piece of each."""
-    count = len(faces)
+    """Return which faces (F,) one side of their piece shows turned, which can be oriented, and the piece of each.
+
+    That is `piece`, but that an edge of more than two faces joins none of them.
+    """
+    count = len(piece)
     pairs = edges.pairs()
     clash = edges.ascending[pairs[:, 0]] == edges.ascending[pairs[:, 1]]
     if not clash.any() and edges.count.max(initial=0) <= 2:
-        return np.zeros(count, np.bool_), np.ones(count, np.bool_), face_pieces(faces, edges)
+        return np.zeros(count, np.bool_), np.ones(count, np.bool_), piece
     face, other = pairs // 3, clash.astype(np.int64)
     first = np.concatenate([face[:, 0], face[:, 0] + count])
     second = np.concatenate([face[:, 1] + other * count, face[:, 1] + (1 - other) * count])
     label = connected(2 * count, first, second)
-    turned = label[:count] > label[count:]
-    orientable = label[:count] != label[count:]
-    piece = np.unique(np.minimum(label[:count], label[count:]), return_inverse=True)[1]
-    return turned, orientable, piece.ravel()
+    own = np.unique(np.minimum(label[:count], label[count:]), return_inverse=True)[1]
+    return label[:count] > label[count:], label[:count] != label[count:], own
 
 
 def _enclosed(
