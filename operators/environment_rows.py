@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ..engine.errors import EspalierError
+from ..engine.words import size_words
 from . import environments
 from .environments import KINDS, STOPPED, Kind
 from .text import draw_wrapped, duration
@@ -45,8 +46,6 @@ def condition_words(status: Status) -> tuple[str, str]:
 
 def expected(status: Status) -> str:
     """Return what installing takes, in a sentence."""
-    from ..engine.environments.wheelhouse import size_words  # here, for enabling must not wait for it
-
     seconds = status.download_bytes / DOWNLOAD_BYTES_PER_S + status.disk_bytes / INSTALL_BYTES_PER_S
     load = f"{size_words(status.download_bytes)} to download" if status.download_bytes else "Nothing to download"
     return f"{load}, {size_words(status.disk_bytes)} on the disk, about {duration(_roughly(seconds))}."
@@ -71,8 +70,6 @@ def sentences(status: Status) -> list[str]:
 
 def progress_text(task: Task) -> str:
     """Return the stage, and how much of it is done where that is counted in bytes."""
-    from ..engine.environments.wheelhouse import size_words
-
     if not task.total_bytes:
         return task.stage or "Starting"
     return f"{task.stage}, {size_words(task.done_bytes)} of {size_words(task.total_bytes)}"

@@ -12,6 +12,7 @@ from ..engine.backends.trellis2 import settings as variables
 from ..engine.backends.trellis2.plans import PLANS
 from ..engine.environments.weights_catalogue import BACKGROUND_MODELS
 from ..engine.errors import EspalierError
+from ..engine.words import size_words
 from . import account, environments, session, trellis2
 from .environment_rows import draw_environments
 from .inquiry import ACCOUNT
@@ -226,8 +227,6 @@ class EspalierPreferences(bpy.types.AddonPreferences):
 
 def _draw_trellis2(column: bpy.types.UILayout, chosen: EspalierPreferences) -> None:
     """Draw how TRELLIS.2 runs on this machine, and what its finished stages take."""
-    from ..engine.environments.wheelhouse import size_words
-
     column.label(text="TRELLIS.2 on This GPU")
     for name, variable in RUNNING.items():
         column.prop(chosen, name)

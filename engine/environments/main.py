@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import EspalierError
 from ..files import make_folder
+from ..words import size_words
 from ..workers.launch import find_python
 from . import folders, licences
 from .build import build
@@ -23,7 +24,7 @@ from .stamp import Stamp, read_stamp, write_stamp
 from .status import Condition, damaged, lock_for, needed_bytes, status
 from .tools import unpack_uv
 from .verify import damage_in, load
-from .wheelhouse import Check, Report, ensure_space, prune, size_words, unpacked_bytes
+from .wheelhouse import Check, Report, ensure_space, prune, unpacked_bytes
 
 _RESERVE = 16_000_000
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EspalierError
+from ..words import size_words
 from .folders import erase
 from .lock import Lock, Package
 from .places import Places
@@ -68,15 +69,6 @@ def ensure_space(places: Places, need: int) -> None:
     free = shutil.disk_usage(places.root).free
     if free < need:
         raise EspalierError("environment_space", need=size_words(need), free=size_words(free), path=places.root)
-
-
-def size_words(size: float) -> str:
-    """Return a number of bytes as people say it."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def prune(places: Places, locks: list[Lock]) -> None:

@@ -16,8 +16,8 @@ from engine.environments.platforms import LINUX, MACOS, WINDOWS, described, this
 from engine.environments.profiles import PROFILES
 from engine.environments.status import Condition, status
 from engine.environments.wheel import normalized, parse_wheel, version_key
-from engine.environments.wheelhouse import size_words
 from engine.errors import EspalierError
+from engine.words import size_words
 from tests.support.tiny_wheels import EXPLICIT, write_lock
 
 PACKAGE = {

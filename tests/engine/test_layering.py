@@ -22,7 +22,7 @@ PLAIN = {
         "engine.offer",
     ),
     *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.weights_errors"),
-    "engine.trellis2_errors",
+    *("engine.trellis2_errors", "engine.words"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
@@ -46,6 +46,7 @@ ROOMS = {
     "engine.network": set(),
     "engine.offer": {"engine.parameters"},
     "engine.progress": set(),
+    "engine.words": set(),
     "engine.request": {"engine.parameters", "engine.errors"},
     "engine.mesh": {"engine.errors", "engine.files", "engine.progress"},
     "engine.imaging": {"engine.errors", "engine.files"},
