@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import EspalierError
+
+_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -78,6 +81,23 @@ def unwritable(path: Path, error: OSError) -> EspalierError:
         return EspalierError("disk_full", path=path)
     text = (error.strerror or "the system refused").strip().rstrip(".")
     return EspalierError("output_unwritable", detail=repr(error), path=path, reason=text[:1].lower() + text[1:])
+
+
+def digest_of(
+    path: Path, progress: Callable[[int], None] = lambda _: None, algorithm: str = "sha256", before: bytes = b""
+) -> str:
+    """Return the hash of `before` and the file `path` in hexadecimal digits.
+
+    `progress` is told the bytes that are read after each MiB, and may raise. Raises OSError, and ValueError where
+    there is no such algorithm.
+    """
+    found, done = hashlib.new(algorithm, before, usedforsecurity=False), 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+            done += len(block)
+            progress(done)
+    return found.hexdigest()
 
 
 def sync_file(path: Path) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -15,14 +14,13 @@ import requests
 
 from ..addresses import host_of
 from ..errors import EspalierError
-from ..files import make_folder, sync_file, sync_folder, unwritable
+from ..files import digest_of, make_folder, sync_file, sync_folder, unwritable
 from ..network import NETWORK, blocks
 from .connection import PAUSES_S, Broken, Connection, is_safe
 
 PART = ".part"
 _RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
 _ENOUGH = 65_536
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,6 @@ def download(
         sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
-
-
-def digest_of(path: Path, check: Callable[[], None], algorithm: str = "sha256") -> str:
-    """Return the hash of the file `path` in hexadecimal digits. `check` is called often. Raises OSError."""
-    found = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            check()
-            found.update(block)
-    return found.hexdigest()
 
 
 def _size(part: Path) -> int:
@@ -190,7 +178,7 @@ def _check(part: Path, name: str, expected: Expected, host: str, check: Callable
         raise EspalierError("environment_wrong_file", host=host, name=name, reason=reason)
     if expected.digest is not None:
         try:
-            found = digest_of(part, check, expected.algorithm)
+            found = digest_of(part, lambda _: check(), expected.algorithm)
         except OSError as error:
             raise unwritable(part, error) from error
         if found != expected.digest:

@@ -9,9 +9,10 @@ from functools import partial
 
 from ..addresses import host_of
 from ..errors import EspalierError
+from ..files import digest_of
 from . import repack
 from .connection import Connection
-from .download import Expected, digest_of, download
+from .download import Expected, download
 from .folders import long
 from .index import locate
 from .lock import Lock, Package
@@ -49,7 +50,7 @@ def _check_present(lock: Lock, places: Places, report: Report) -> dict[str, Whee
     for package in lock.packages:
         report(CHECKING, done, total)
         while (path := find_wheel(package, places)) is not None:
-            found = digest_of(path, partial(report, CHECKING, done, total))
+            found = digest_of(path, partial(_still, report, done, total))
             if package.sha256 in (None, found):
                 here[package.name] = Wheel(package, path, found)
                 break
@@ -71,7 +72,7 @@ def _fetch(
     path = long(shelf(package, places) / link.file)
     expected = Expected(package.size, package.sha256 or link.sha256 or None, magic=_ZIP)
     download(link.url, path, link.file, expected, connection, report)
-    return Wheel(package, path, package.sha256 or digest_of(path, connection.check))
+    return Wheel(package, path, package.sha256 or digest_of(path, lambda _: connection.check()))
 
 
 def _fetch_source(package: Package, places: Places, connection: Connection, report: Callable[[int], None]) -> Wheel:
@@ -88,12 +89,16 @@ def _fetch_source(package: Package, places: Places, connection: Connection, repo
         raise EspalierError("environment_wrong_file", repr(error), host=host, name=name, reason=reason) from error
     finally:
         archive.unlink(missing_ok=True)
-    found = digest_of(path, connection.check)
+    found = digest_of(path, lambda _: connection.check())
     if package.sha256 not in (None, found):
         path.unlink()
         detail = f"SHA-256 {found} in place of {package.sha256}"
         raise EspalierError("environment_wrong_file", detail, host=host, name=name, reason="its files are others")
     return Wheel(package, path, found)
+
+
+def _still(report: Report, before: int, total: int, _read: int) -> None:
+    report(CHECKING, before, total)
 
 
 def _tell(report: Report, before: int, total: int, size: int) -> None:

@@ -18,8 +18,9 @@ from typing import Any
 
 from ..addresses import host_of, origin
 from ..errors import EspalierError
+from ..files import digest_of
 from .hub_faults import Portal, as_failure, transient
-from .hub_transfer import Expected, digest
+from .hub_transfer import Expected, git_hash
 
 _GIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 _TRIES = 3
@@ -129,10 +130,10 @@ def right_hash(path: Path, wish: Wish, progress: Callable[[int], None]) -> str:
         size = path.stat().st_size
         if size == 0 or (wish.size is not None and size != wish.size):
             return ""
-        sha256 = digest(path, progress=progress)
+        sha256 = digest_of(path, progress)
         name = os.path.basename(os.path.realpath(path))
         wanted = wish.sha256 or (name if _SHA256.fullmatch(name) else sha256)
-        if wish.sha256 is None and _GIT.fullmatch(name) and digest(path, git=True) != name:
+        if wish.sha256 is None and _GIT.fullmatch(name) and git_hash(path) != name:
             return ""
     except OSError:
         return ""

@@ -7,7 +7,6 @@ the file and its session fetches it, but what has come is kept here.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -18,10 +17,9 @@ from typing import Any, BinaryIO
 
 from ..addresses import host_of
 from ..errors import EspalierError
-from ..files import make_folder, sync_file, sync_folder, unwritable
+from ..files import digest_of, make_folder, sync_file, sync_folder, unwritable
 from .hub_faults import LATER, Portal, as_failure, on_disk, transient
 
-BLOCK = 1 << 20
 _TRIES = 5
 _PAUSE_S = 0.25
 _PATIENCE_S = 30.0
@@ -58,20 +56,9 @@ def part_of(target: Path, expected: Expected) -> Path:
     return target.with_name(f".{target.name}.{(expected.sha256 or expected.git)[:12]}.part")
 
 
-def digest(path: Path, git: bool = False, progress: Callable[[int], None] = lambda _: None) -> str:
-    """Return the SHA-256 of the file `path`, or its git hash. `progress` is told the bytes read and may raise.
-
-    Raises OSError.
-    """
-    done = 0
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        hasher = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if git else hashlib.sha256()
-        while block := file.read(BLOCK):
-            hasher.update(block)
-            done += len(block)
-            progress(done)
-    return hasher.hexdigest()
+def git_hash(path: Path) -> str:
+    """Return the hash by which git knows the file `path`. Raises OSError."""
+    return digest_of(path, algorithm="sha1", before=b"blob %d\0" % path.stat().st_size)
 
 
 def fetch(
@@ -136,8 +123,8 @@ def _checked(part: Path, expected: Expected) -> str:
     size = _size(part)
     if size != expected.size:
         raise _Wrong(f"it has {size} bytes instead of {expected.size}")
-    sha256 = digest(part)
-    if (sha256 != expected.sha256) if expected.sha256 else (digest(part, git=True) != expected.git):
+    sha256 = digest_of(part)
+    if (sha256 != expected.sha256) if expected.sha256 else (git_hash(part) != expected.git):
         raise _Wrong("its hash differs")
     return sha256
 

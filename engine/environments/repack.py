@@ -7,10 +7,11 @@ the host may compress anew. Nothing of the package is executed, neither here nor
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import zipfile
 from pathlib import Path, PurePosixPath
+
+from .wheel import record_hash
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _TAG = "py3-none-any"
@@ -48,15 +49,12 @@ def repack(archive: Path, target: Path, name: str, version: str) -> None:
         raise ValueError(f"{archive.name} is not a zip") from error
     if f"{module}/__init__.py" not in files:
         raise ValueError(f"{archive.name} holds no package {module}")
-    record = [f"{path},{_digest(files[path])},{len(files[path])}\n" for path in sorted(files)]
+    record = [
+        f"{path},{record_hash(hashlib.sha256(files[path]).hexdigest())},{len(files[path])}\n" for path in sorted(files)
+    ]
     files[f"{info}/RECORD"] = "".join([*record, f"{info}/RECORD,,\n"]).encode()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as wheel:
         for path in sorted(files):
             entry = zipfile.ZipInfo(path, _EPOCH)
             entry.create_system, entry.external_attr = 3, 0o100644 << 16
             wheel.writestr(entry, files[path])
-
-
-def _digest(content: bytes) -> str:
-    """Return a file's hash as a wheel's RECORD has it."""
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
 import os
@@ -16,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import EspalierError
-from ..files import make_folder, replacing
+from ..files import digest_of, make_folder, replacing
 from ..workers.launch import QUIET
 from .places import Places
 from .platforms import this_platform
-from .wheel import parse_wheel, version_key
+from .wheel import parse_wheel, record_hash, version_key
 
 _BINARIES = ("uv", "uv.exe")
 _KEPT = ("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE")
@@ -49,7 +48,7 @@ def unpack_uv(places: Places) -> Path:
             data = archive.read(name)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _unusable(f"{wheel.name} is damaged", error) from error
-    if _encoded(hashlib.sha256(data)) != stated:
+    if record_hash(hashlib.sha256(data).hexdigest()) != stated:
         raise _unusable(f"its file in {wheel.name} is not the one that its list names")
     make_folder(target.parent)
     with replacing(target) as partial:
@@ -128,14 +127,9 @@ def _entry(archive: zipfile.ZipFile) -> tuple[str, str]:
 
 def _hash(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return _encoded(hashlib.file_digest(file, "sha256"))
+        return record_hash(digest_of(path))
     except OSError:
         return ""
-
-
-def _encoded(digest: hashlib._Hash) -> str:
-    return "sha256=" + base64.urlsafe_b64encode(digest.digest()).decode("ascii").rstrip("=")
 
 
 def _unusable(reason: str, error: Exception | None = None) -> EspalierError:

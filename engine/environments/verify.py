@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
 import json
@@ -13,15 +12,15 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import EspalierError
+from ..files import digest_of
 from .folders import long
 from .profiles import profile_of
 from .stamp import Stamp, python_of
 from .tools import run_tool
-from .wheel import normalized
+from .wheel import normalized, record_hash
 from .wheelhouse import Check, Report
 
 VERIFYING, LOADING = "Verifying files", "Loading packages"
-_BLOCK = 1 << 20
 _TRIAL = """
 import importlib, importlib.util, json, sys
 loaded, found = json.loads(sys.argv[1])
@@ -120,13 +119,8 @@ def site_packages(folder: Path) -> Path:
 
 
 def _is_right(entry: Entry, check: Callable[[], None]) -> bool:
-    algorithm, _, stated = entry.stated.partition("=")
+    algorithm = entry.stated.partition("=")[0]
     try:
-        found = hashlib.new(algorithm, usedforsecurity=False)
-        with entry.path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                check()
-                found.update(block)
+        return record_hash(digest_of(entry.path, lambda _: check(), algorithm), algorithm) == entry.stated
     except (OSError, ValueError):
         return False
-    return base64.urlsafe_b64encode(found.digest()).decode("ascii").rstrip("=") == stated

@@ -9,17 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import EspalierError
-from ..files import unwritable
+from ..files import digest_of, unwritable
+from ..words import size_words
 from . import hub, licences
 from .folders import held
-from .hub_transfer import digest
 from .order import Order
 from .places import Places
 from .sources import Sources
 from .status import Condition, Status, status
 from .weights_catalogue import FILES, WeightFile, wanted
 from .weights_index import Entry, folder, missing, read_index, remove_index, write_index
-from .wheelhouse import size_words
 
 __all__ = ["background_model", "environments", "folder", "locate", "run", "status_of"]
 
@@ -195,7 +194,7 @@ def _hashes_to(path: Path, sha256: str, report: Report, check: Check, done: int,
         report("Verifying", done + read, total)
 
     try:
-        return digest(path, progress=progress) == sha256
+        return digest_of(path, progress) == sha256
     except OSError:
         return False
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the name of a wheel tells: package, version, and for which Pythons and platforms it is built (PEP 427)."""
+"""What the name of a wheel tells: package, version, for which Pythons and platforms (PEP 427); its list's hashes."""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ def parse_wheel(file: str) -> WheelName | None:
         return None
     tags = (tuple(part.split(".")) for part in parts[-3:])
     return WheelName(file, normalized(parts[0]), parts[1], *tags)
+
+
+def record_hash(digest: str, algorithm: str = "sha256") -> str:
+    """Return a file's hash, given in hexadecimal digits, as a wheel's RECORD has it."""
+    return f"{algorithm}=" + base64.urlsafe_b64encode(bytes.fromhex(digest)).decode("ascii").rstrip("=")
 
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:

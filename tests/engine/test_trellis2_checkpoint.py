@@ -174,8 +174,8 @@ def test_sums_beside_the_files_count_and_are_checked_once(root: Path, monkeypatc
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (main_of(root) / "SHA256SUMS").write_text(f"{digest}  ckpts/{path.name}\n")
     hashed: list[Path] = []
-    before = checkpoints._sha256
-    monkeypatch.setattr(checkpoints, "_sha256", lambda path, tell: hashed.append(path) or before(path, tell))
+    before = checkpoints.digest_of
+    monkeypatch.setattr(checkpoints, "digest_of", lambda path, tell: hashed.append(path) or before(path, tell))
     remembered = root / "kept" / "verified.json"
     check(root, remembered)
     check(root, remembered)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...errors import EspalierError
+from ...files import digest_of
 
 TRELLIS2 = "microsoft/TRELLIS.2-4B"
 DINOV3 = "timm/vit_large_patch16_dinov3.lvd1689m"
@@ -40,7 +40,6 @@ _INDEX = "weights.json"
 """In the folder of weights: where each file lies and its SHA-256, as whoever fetched them found them."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 _HEADER_MOST = 100 << 20
-_CHUNK = 1 << 22
 
 
 def stage_models(pipeline_type: str) -> Mapping[str, tuple[str, ...]]:
@@ -214,7 +213,7 @@ def check(
         expected, mark = checkpoint.sums.get(path) or known_hash(path), _mark(path)
         if expected is not None and good.get(str(path)) != [expected, mark]:
             start = done
-            found = _sha256(path, lambda count, start=start: tell((start + count) / total))  # type: ignore[misc]
+            found = digest_of(path, lambda count, start=start: tell((start + count) / total))  # type: ignore[misc]
             if found != expected:
                 raise EspalierError(
                     "trellis2_weights_damaged", path=path, reason="its SHA-256 is not the published one"
@@ -267,16 +266,6 @@ def known_hash(path: Path) -> str | None:
 def _mark(path: Path) -> str:
     found = path.stat()
     return f"{found.st_size}-{found.st_mtime_ns}"
-
-
-def _sha256(path: Path, tell: Callable[[int], None]) -> str:
-    digest, count = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            digest.update(block)
-            count += len(block)
-            tell(count)
-    return digest.hexdigest()
 
 
 def _recall(path: Path | None) -> dict[str, Any]:
