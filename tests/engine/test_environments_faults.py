@@ -29,6 +29,8 @@ from tests.engine.environment_harness import CLOSED, House
 from tests.support.index_server import Fault, serving
 from tests.support.tiny_wheels import ROOT, write_lock
 
+pytestmark = pytest.mark.once
+
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 STAGES = (
     "Checking what is here", "Downloading", "Making the environment", "Installing", "Verifying files",

@@ -21,6 +21,8 @@ from tests.engine.environment_harness import CLOSED, PATIENCE_S, House, finish
 from tests.support.index_server import Fault, serving
 from tests.support.tiny_wheels import ROOT
 
+pytestmark = pytest.mark.once
+
 PARENT = """
 import sys, time
 from pathlib import Path

@@ -25,6 +25,8 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from tests.support.index_server import Fault, IndexServer, Offer, _Handler, serving
 from tests.support.tiny_wheels import EXPLICIT, pack
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 WHEELS = ROOT / "wheels"
 LOCKS = {path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "engine/environments/locks").glob("*.json")}

@@ -20,7 +20,7 @@ import pytest
 
 from tests.engine.queue_harness import ROOT, gone, library
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")]
 
 POINTS = [f"{when} {state}" for state in ("queued", "submitting", "running", "fetching", "ready")
           for when in ("before-commit", "after-commit", "before-act", "after-act")]  # fmt: skip

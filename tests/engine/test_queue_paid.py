@@ -20,6 +20,8 @@ from engine.jobs.queue import JobQueue
 from engine.workers.launch import Launch
 from tests.engine.queue_harness import drive, library, reached, request, scripted, transitions
 
+pytestmark = pytest.mark.once
+
 Open = Callable[..., JobQueue]
 PAID: dict[str, Any] = {"free": frozenset()}
 

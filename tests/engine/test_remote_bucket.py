@@ -32,6 +32,8 @@ from engine.backends.remote.schedule import Crowd, SystemClock
 from engine.progress import Cancelled
 from tests.engine.remote_harness import Hand, nothing
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

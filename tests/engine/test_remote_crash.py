@@ -32,7 +32,7 @@ from tests.engine.remote_queue import launch_remote, user_folder
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")]
 
 OPEN = ("after submitting", "before accepted")
 """Points at which a request may have reached the server, and its answer is written down nowhere."""

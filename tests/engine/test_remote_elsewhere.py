@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from engine.jobs.job import State
 from engine.request import GenerationRequest
 from tests.engine.queue_harness import drive
 from tests.engine.remote_harness import picture
 from tests.engine.remote_queue import open_remote
 from tests.support.api_server import ApiServer
+
+pytestmark = pytest.mark.once
 
 
 def test_another_base_url_does_not_lose_a_job(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from tests.support.api_assets import finished_asset
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
 
+pytestmark = pytest.mark.once
+
 SENT = ("reset_before", "reset_during", "reset_after", "reset_answered", "cut_answer", "garbage", "empty", "not_http")
 PASSING = ("reset_before", "reset_answered", "cut_answer", "garbage", "empty", "not_http")
 TENTHS = [tenth / 10 for tenth in range(11)]

@@ -24,6 +24,8 @@ from tests.support.api_assets import finished_asset
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
 
+pytestmark = pytest.mark.once
+
 SCALE = 8.0
 """Three minutes in 23 seconds: what this machine does in between counts eight times."""
 

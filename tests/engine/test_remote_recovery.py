@@ -27,6 +27,8 @@ from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
 from tests.support.small_server import reply, serving
 
+pytestmark = pytest.mark.once
+
 
 class Listed:
     """Stands for a client of whose server only the usage list is asked."""

@@ -23,7 +23,10 @@ from tests.support import certificates, weights_setup
 from tests.support.hub_server import Fault
 from tests.support.weights_setup import TRELLIS, Setup
 
-pytestmark = pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="the Hugging Face client is not installed")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="the Hugging Face client is not installed"),
+]
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
 FLOW = "flow.safetensors"
