@@ -24,22 +24,11 @@ def launch_remote(scale: float, create: str = "create_light", **env: str) -> Lau
     )
 
 
-def user_folder(root: Path) -> Path:
-    """Make a user folder whose workers find their modules compiled, as they do from their second start on."""
-    compiled = ROOT / ".cache" / "compiled"
-    compiled.mkdir(parents=True, exist_ok=True)
-    if not root.exists():
-        root.mkdir(parents=True)
-        (root / "cache").symlink_to(compiled, target_is_directory=True)
-    return root
-
-
 def open_remote(root: Path, server: ApiServer, shared: Path, create: str = "create_light", **options: Any) -> JobQueue:
     """Return a queue in the user folder `root`, as a Blender has one, whose remote engine asks `server`.
 
     It has the patience for many jobs: see `ScaledClock`.
     """
-    user_folder(root)
     account = server.account(shared)
     options = {"account": lambda engine: account, **options}
     return open_queue(root, launch_remote(server.clock.scale, create, ESPALIER_TEST_LEAST_S="0.04"), **options)

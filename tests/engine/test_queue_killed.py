@@ -30,7 +30,7 @@ BILLED = [f"{when} {state}" for state in ("submitting", "running", "digest", "re
           for when in ("before-commit", "after-commit", "before-act", "after-act")]  # fmt: skip
 OPEN = BILLED[BILLED.index("after-commit digest") : BILLED.index("before-commit remote_id")]
 """Between the two, nobody but the server knows whether it was asked."""
-SERIES = 6
+SERIES = 4
 KILLS_IN_A_SERIES = 11
 
 

@@ -26,9 +26,9 @@ from engine.jobs.job import Job, State
 from engine.jobs.queue import JobQueue
 from engine.request import GenerationRequest
 from tests.engine.backends_for_tests.remote_scaled import POINTS
-from tests.engine.queue_harness import ROOT, drive, gone, library, open_queue, processes
+from tests.engine.queue_harness import ROOT, drive, gone, library, open_queue, processes, user_folder
 from tests.engine.remote_harness import SCALE, picture, posts
-from tests.engine.remote_queue import launch_remote, user_folder
+from tests.engine.remote_queue import launch_remote
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
 
@@ -55,7 +55,7 @@ def run_here(folder: Path, server: ApiServer, env: dict[str, str], act: Any = No
     """Make one job in this process; `act` is called with the queue while it runs. Returns the job and the queue."""
     account = server.account(folder / "shared")
     launch = launch_remote(server.clock.scale, **env)
-    queue = open_queue(user_folder(folder / "root"), launch, account=lambda engine: account)
+    queue = open_queue(folder / "root", launch, account=lambda engine: account)
     job = queue.submit(GenerationRequest.create(str(picture(folder)), "remote"))
     if act:
         act(queue)
@@ -182,7 +182,7 @@ def end_of(process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize("server", [1e6], indirect=True)
 def test_what_waits_after_a_restart_is_cancelled_at_the_server_too(tmp_path: Path, server: ApiServer) -> None:
     """No worker has it yet, and it would be made for nobody."""
-    account, root = server.account(tmp_path / "shared"), user_folder(tmp_path / "root")
+    account, root = server.account(tmp_path / "shared"), tmp_path / "root"
     launch = launch_remote(server.clock.scale)
 
     def opened(slots: int) -> JobQueue:

@@ -18,7 +18,7 @@ from engine.workers.launch import Launch
 from engine.workers.log import Log
 from engine.workers.messages import CancelledJob, Failed, Reached, Result, Started
 from engine.workers.process import Ended, Event, Limits, Worker
-from tests.engine.queue_harness import QUICK, ROOT, gone, processes, request, scripted
+from tests.engine.queue_harness import QUICK, ROOT, gone, processes, request, scripted, user_folder
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 Begin = Callable[..., Worker]
@@ -35,7 +35,7 @@ def begin(tmp_path: Path, log: Log) -> Iterator[Begin]:
     begun: list[Worker] = []
 
     def begin(create: str = "create_light", limits: Limits = QUICK, launch: Launch | None = None) -> Worker:
-        begun.append(Worker("draft", launch or scripted(create), log, limits, tmp_path / "cache"))
+        begun.append(Worker("draft", launch or scripted(create), log, limits, user_folder(tmp_path) / "cache/bytecode"))
         return begun[-1]
 
     yield begin
@@ -346,9 +346,9 @@ sys.path.insert(0, sys.argv[1])
 from engine.workers.log import Log
 from engine.workers.messages import Started
 from engine.workers.process import Worker
-from tests.engine.queue_harness import request, scripted
+from tests.engine.queue_harness import request, scripted, user_folder
 root = Path(sys.argv[2])
-worker = Worker("draft", scripted(), Log(root / "log"), bytecode=root / "cache")
+worker = Worker("draft", scripted(), Log(root / "log"), bytecode=user_folder(root) / "cache/bytecode")
 worker.run("job", request(sys.argv[3]).to_json(), root / "job")
 while not isinstance(worker.receive(), Started):
     time.sleep(0.01)
