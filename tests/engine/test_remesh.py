@@ -262,7 +262,11 @@ def test_cancel_is_heard_everywhere() -> None:
     assert reports == sorted(reports)
     assert len(reports) > 4
 
-    for after in (1, len(looks) // 2):
+    small, often = bumpy_sphere(5), len(looks)
+    looks.clear()
+    remesh(*small, 64, run=Run([], lambda progress: None, look))
+    assert 10 < len(looks) < often
+    for after in (1, len(looks) // 2, len(looks) - 2):
         seen = [0]
 
         def stop(after: int = after, seen: list[int] = seen) -> bool:
@@ -270,7 +274,7 @@ def test_cancel_is_heard_everywhere() -> None:
             return seen[0] > after
 
         with pytest.raises(Cancelled):
-            remesh(*source, 256, run=Run([], lambda progress: None, stop))
+            remesh(*small, 64, run=Run([], lambda progress: None, stop))
 
 
 def test_what_fills_space_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

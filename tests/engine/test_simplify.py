@@ -15,6 +15,7 @@ from engine.mesh.simplify import simplify
 from engine.progress import Cancelled, Run
 from tests.support.shapes import bumpy_sphere
 from tests.support.surfaces import (
+    Shape,
     box,
     boxes,
     chair,
@@ -48,9 +49,14 @@ def test_corners_of_a_cube_stay(target: int) -> None:
     assert volume(positions, faces) == pytest.approx(1, rel=1e-5)
 
 
+@pytest.fixture(scope="module")
+def bumpy() -> Shape:
+    return bumpy_sphere(7)
+
+
 @pytest.mark.parametrize("target", [150_000, 20_000, 2_000])
-def test_bumpy_sphere(target: int) -> None:
-    source = bumpy_sphere(7)
+def test_bumpy_sphere(bumpy: Shape, target: int) -> None:
+    source = bumpy
     positions, faces = simplify(*source, target)
     assert len(faces) == pytest.approx(target, rel=0.02)
     assert (edge_counts(faces) == 2).all()
@@ -90,8 +96,8 @@ def test_border_of_a_sheet_stays(target: int) -> None:
     assert_manifold(faces)
 
 
-def test_large_open_mesh_keeps_its_border() -> None:
-    positions, faces = bumpy_sphere(7)
+def test_large_open_mesh_keeps_its_border(bumpy: Shape) -> None:
+    positions, faces = bumpy
     opened = faces[positions[faces].mean(axis=1)[:, 1] < 0.1]
     result = simplify(positions, opened, 120_000)
     assert len(result[1]) == pytest.approx(120_000, rel=0.02)
@@ -120,9 +126,9 @@ def test_non_manifold_source_comes_out_manifold() -> None:
     assert_manifold(simplify(*fans, 2000)[1])
 
 
-def test_rough_surface_stays_manifold() -> None:
+def test_rough_surface_stays_manifold(bumpy: Shape) -> None:
     """Noise is where the fast library folds faces onto one another."""
-    positions, faces = bumpy_sphere(7)
+    positions, faces = bumpy
     positions = positions * (1 + np.random.default_rng(0).normal(0, 0.003, (len(positions), 1)))
     for target in (110_000, 30_000):
         simplified = simplify(positions, faces, target)[1]
@@ -132,10 +138,10 @@ def test_rough_surface_stays_manifold() -> None:
         assert len(simplified) == pytest.approx(target, rel=0.02)
 
 
-def test_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks(bumpy: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
     """Meshes too large for one call are first thinned block by block, without seams between blocks."""
     monkeypatch.setattr(module, "BLOCK", 100_000)
-    source = bumpy_sphere(7)
+    source = bumpy
     positions, faces = simplify(*source, 20_000)
     assert (edge_counts(faces) == 2).all()
     assert len(faces) == pytest.approx(20_000, rel=0.02)
