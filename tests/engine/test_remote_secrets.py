@@ -28,7 +28,7 @@ from tests.engine.remote_queue import open_remote
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")]
 
 
 def forms_of(key: str) -> list[bytes]:

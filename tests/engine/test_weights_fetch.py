@@ -22,7 +22,10 @@ from tests.support import weights_setup
 from tests.support.hub_server import Fault
 from tests.support.weights_setup import LARGE, MODEL, SMALL, TRELLIS, Setup
 
-pytestmark = pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="the Hugging Face client is not installed")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="the Hugging Face client is not installed"),
+]
 DECODER = "ckpts/decoder.safetensors"
 ON_HUB = ((TRELLIS, ("pipeline.json", "ckpts/flow.json", LARGE)), (SMALL, (DECODER,)))
 
