@@ -61,9 +61,7 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
         "--resume", action="store_true", help="leave out what the report in FOLDER has as done with the same settings"
     )
     command.add_argument("--shard", metavar="I/N", help="work on every N-th image only, beginning with the I-th")
-    command.add_argument(
-        "--lods", metavar="FACES,...", help="rebuild each asset as levels of detail, as `rebuild` does"
-    )
+    command.add_argument("--lods", metavar="FACES,...", help="rebuild each asset as levels of detail of so many faces")
     command.add_argument(
         "--blend",
         nargs="?",
