@@ -6,7 +6,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ...engine.batch.budget import Budget
@@ -15,6 +17,7 @@ from ...engine.batch.results import Results
 from ...engine.batch.rows import Row, Wanted, content_of
 from ...engine.errors import EspalierError
 from ...engine.files import ensure_writable
+from ...engine.jobs.background import Background
 from ...engine.jobs.job import Job, State
 from ...engine.jobs.library import ASSET
 from ...engine.jobs.queue import JobQueue
@@ -31,6 +34,8 @@ LEVELS = " levels"
 AHEAD = 3
 """Jobs that stand in line, so that no worker waits for the next."""
 NAP_S = 0.005
+PATIENCE_S = 60.0
+"""How long the last folders of the library may take to be removed."""
 _MADE = (State.READY, State.IMPORTED)
 _FATAL = ("disk_full", "output_unwritable", "ledger_damaged", "ledger_busy")
 
@@ -75,6 +80,10 @@ class BatchRun:
         self._earlier = self._find_earlier() if options.resume else {}
         self._stop: EspalierError | None = None
         self._stopping = 0
+        # Files are linked, synced and removed there: a worker that is done must not wait for the disk to be given more.
+        self._disk = Background("batch")
+        self._writing: deque[tuple[Future[Record], Job, _Task]] = deque()
+        self._noting: deque[Future[Record]] = deque()
 
     @property
     def billed_usd(self) -> float:
@@ -92,19 +101,21 @@ class BatchRun:
     def carry_out(self, rows: Sequence[Row]) -> None:
         """Bring `rows` to their end. What fails is in the report; nothing of that is raised."""
         waiting = deque(rows)
-        while waiting or self._tasks:
+        while waiting or self._tasks or self._writing or self._noting:
             self._heed(self._interrupted())
             while waiting and (self._stopping or self._stop):
                 self._skip(waiting.popleft())
-            while waiting and len(self._tasks) < self._window and not self._stop:
+            while waiting and len(self._tasks) + len(self._writing) < self._window and not self._stop:
                 self._begin(waiting.popleft())
             self._queue.step()
             session.session.inquiries.take(self._queue.answers())
             for job in [self._queue.job(name) for name in self._tasks]:
                 if not job.active:
                     self._end(job, self._tasks.pop(job.id))
+            self._settle()
             self._report.tick(sum(self._queue.job(name).state is not State.QUEUED for name in self._tasks))
             time.sleep(min(self._queue.delay_s(), NAP_S))
+        self._disk.close(PATIENCE_S)
 
     def _heed(self, pressed: int) -> None:
         """Begin nothing more once Ctrl-C was pressed; stop what runs when it was pressed twice."""
@@ -177,23 +188,44 @@ class BatchRun:
             self._end(levels, task)
 
     def _deliver(self, job: Job, task: _Task) -> None:
-        """Write the files of a row and its line of the report, then let go of what the library has of it."""
+        """Begin to write the files of a row and its line of the report; what needs Blender is done now."""
         source = task.source or job
         record = replace(self._results.of(task.row.number), key=task.key)
-        record = deliver(job, source, record, self._wanted, self._options.output)
+        write = partial(deliver, job, source, record, self._wanted, self._options.output)
+        if self._wanted.blend or self._wanted.preview or self._wanted.library:
+            done = write()
+            write = partial(lambda: done)
+        self._writing.append((self._disk.submit(lambda: self._put(write())), job, task))
+
+    def _put(self, record: Record) -> Record:
         self._results.put(record)
-        for made in {job.id: job, source.id: source}.values():
-            if made.state is State.READY:
-                self._queue.mark_imported(made.id)
-            # What was paid for is kept where the output only has what was rebuilt of it.
-            if made is job or made.request.engine in FREE:
-                discard(made)
-        self._report.came_out(record)
+        return record
+
+    def _settle(self) -> None:
+        """See what has been written, and let go of what the library has of it."""
+        while self._noting and self._noting[0].done():
+            self._tell_trouble(self._noting.popleft().exception())
+        while self._writing and self._writing[0][0].done():
+            future, job, task = self._writing.popleft()
+            error = future.exception()
+            if isinstance(error, EspalierError):
+                self._fail(task, job, error)
+                continue
+            record = future.result()
+            source = task.source or job
+            for made in {job.id: job, source.id: source}.values():
+                if made.state is State.READY:
+                    self._queue.mark_imported(made.id)
+                # What was paid for is kept where the output only has what was rebuilt of it.
+                if made is job or made.request.engine in FREE:
+                    self._disk.submit(partial(discard, made))
+            self._report.came_out(record)
 
     def _fail(self, task: _Task, job: Job, error: EspalierError) -> None:
         record = self._results.of(task.row.number)
-        self._write(replace(record, state=FAILED, key=task.key, job=job.id, usd=job.spent or None, error=_told(error)))
-        self._report.went_wrong(self._results.of(task.row.number), error)
+        record = replace(record, state=FAILED, key=task.key, job=job.id, usd=job.spent or None, error=_told(error))
+        self._noting.append(self._disk.submit(lambda: self._put(record)))
+        self._report.went_wrong(record, error)
         if self._options.fail_fast:
             self._halt(error, "Stopping after this failure, as asked for. What runs is finished first.")
         elif error.code in _FATAL and (error.code == "disk_full" or not self._writable()):
@@ -201,23 +233,25 @@ class BatchRun:
 
     def _skip(self, row: Row, error: EspalierError | None = None) -> None:
         told = error or EspalierError("batch_stopped", name=row.request.name)
-        self._write(replace(self._results.of(row.number), state=SKIPPED, error=_told(told)))
+        record = replace(self._results.of(row.number), state=SKIPPED, error=_told(told))
+        self._noting.append(self._disk.submit(lambda: self._put(record)))
         if error is not None:
-            self._report.left_out(self._results.of(row.number), error)
+            self._report.left_out(record, error)
 
     def _halt(self, error: EspalierError, text: str) -> None:
         if self._stop is None:
             self._stop = error
             self._report.stopping(text)
 
-    def _write(self, record: Record) -> None:
-        """Put a record of what did not come out into the report, and tell if that cannot be written."""
-        try:
-            self._results.put(record)
-        except EspalierError as error:
-            if self._stop is None:
-                self._report.trouble(error)
-            self._halt(error, "Stopping, for the report cannot be written. What runs is finished first.")
+    def _tell_trouble(self, error: BaseException | None) -> None:
+        """Tell that a record of what did not come out cannot be put into the report, if that is so."""
+        if error is None:
+            return
+        if not isinstance(error, EspalierError):
+            raise error
+        if self._stop is None:
+            self._report.trouble(error)
+        self._halt(error, "Stopping, for the report cannot be written. What runs is finished first.")
 
     def _writable(self) -> bool:
         try:
