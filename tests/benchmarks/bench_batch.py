@@ -2,8 +2,9 @@
 """How much of a batch's time goes by outside the engine, and whether its memory and its disk stay flat.
 
 Cut-outs of the project's own, each turned a little so that none is like another, with settings of a blockout;
-`ESPALIER_BENCH_COUNT` says how many, 60 if nothing does. `batch_outside_share` is the part of the time of all workers
-together, from the first assets to the last, in which they did not work on a stage. `batch_growth_mb` is by how much the
+`ESPALIER_BENCH_COUNT` says how many, 60 if nothing does. `batch_outside_share` is the part of the time of all workers,
+from a worker's first job to its last, in which it had none: from the line that says that one is made to the line that
+gives it the next. `batch_growth_mb` is by how much the
 memory of Blender and its workers was larger in the last third of the time than in the second; `batch_kept_mb` is what
 the library kept of the assets.
 """
@@ -69,9 +70,43 @@ def watch(stop: threading.Event, samples: list[float]) -> None:
         samples.append(resident_mb())
 
 
-def told(arguments: list[str]) -> tuple[int, list[tuple[float, dict[str, Any]]]]:
-    """Run the command; return its exit code, and its events with the moments at which they came."""
-    events: list[tuple[float, dict[str, Any]]] = []
+class Clock:
+    """Notes how long each worker has a job, and how long it has none. `begin` puts it between queue and workers."""
+
+    def __init__(self) -> None:
+        self.busy: list[float] = []
+        self.idle: list[float] = []
+        self._given: dict[str, tuple[float, int]] = {}
+        self._free: dict[int, float] = {}
+
+    def begin(self) -> None:
+        """Listen to what is said to workers, and to what they say, in the threads that read it."""
+        process, link = extension.module("engine.workers.process"), extension.module("engine.workers.link")
+        run, decode = process.Worker.run, link.decode
+        result = extension.module("engine.workers.messages").Result
+
+        def given(worker: Any, job: str, *rest: Any) -> None:
+            now = time.monotonic()
+            if id(worker) in self._free:
+                self.idle.append(now - self._free.pop(id(worker)))
+            self._given[job] = now, id(worker)
+            run(worker, job, *rest)
+
+        def heard(*arguments: Any) -> Any:
+            message = decode(*arguments)
+            if isinstance(message, result) and message.job in self._given:
+                now = time.monotonic()
+                began, worker = self._given.pop(message.job)
+                self.busy.append(now - began)
+                self._free[worker] = now
+            return message
+
+        process.Worker.run, link.decode = given, heard
+
+
+def told(arguments: list[str]) -> tuple[int, list[dict[str, Any]]]:
+    """Run the command; return its exit code and its events."""
+    events: list[dict[str, Any]] = []
     reading, writing = os.pipe()
     kept = os.dup(1)
     sys.stdout.flush()
@@ -80,7 +115,7 @@ def told(arguments: list[str]) -> tuple[int, list[tuple[float, dict[str, Any]]]]
 
     def listen() -> None:
         with open(reading, encoding="utf-8") as stream:
-            events.extend((time.monotonic(), json.loads(line)) for line in stream)
+            events.extend(json.loads(line) for line in stream)
 
     listener = threading.Thread(target=listen)
     listener.start()
@@ -99,6 +134,8 @@ def main() -> None:
     extension.enable()
     library = extension.module("operators.session").user_folder() / "library"
     before = size_mb(library)
+    clock = Clock()
+    clock.begin()
     samples: list[float] = []
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(stop, samples))
@@ -111,17 +148,21 @@ def main() -> None:
         stop.set()
         watcher.join()
         glbs = len(list((Path(folder) / "out").glob("*.glb")))
-    ready = [(moment, event["seconds"]) for moment, event in events if event["event"] == "ready"]
+    ready = [event for event in events if event["event"] == "ready"]
     if code != 0 or len(ready) != COUNT or glbs != COUNT:
         raise SystemExit(f"exit code {code}, {len(ready)} ready and {glbs} files of {COUNT}: {events[-1:]}")
     workers = len(os.sched_getaffinity(0))
-    span = ready[-workers][0] - ready[workers - 1][0]
-    worked = sum(seconds for _, seconds in ready[workers : -workers + 1 or None])
-    outside = 1 - worked / (workers * span)
+    if len(clock.busy) != COUNT or len(clock.idle) < COUNT - workers:
+        raise SystemExit(f"{len(clock.busy)} jobs and {len(clock.idle)} pauses were seen of {COUNT}")
+    outside = sum(clock.idle) / (sum(clock.idle) + sum(clock.busy))
     third = len(samples) // 3
     growth = statistics.median(samples[-third:]) - statistics.median(samples[third : 2 * third])
     kept = size_mb(library) - before
     load = os.getloadavg()[0]
+    print(
+        f"pauses of {1000 * statistics.median(clock.idle):.1f} ms, jobs of {statistics.median(clock.busy):.2f} s",
+        file=sys.stderr,
+    )
     print(
         f"{COUNT} images in {wall:.1f} s with {workers} workers, {60 * COUNT / wall:.0f} a minute, "
         f"{max(samples):.0f} MB at most, load {load:.1f}",
