@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections import deque
 
+LEAST = 2
+"""Assets before anything is said: the first waits for its worker to start."""
 RECENT = 40
 """Assets that the pace is taken from: what has just been, as images differ and other programs come and go."""
 
@@ -20,16 +22,17 @@ class Pace:
         self._ends.append(now)
 
     def rate(self) -> float | None:
-        """Return the assets a second; None while there has been none."""
+        """Return the assets a second; None while there have been too few."""
         span = self._ends[-1] - self._ends[0]
-        return (len(self._ends) - 1) / span if len(self._ends) > 1 and span > 0 else None
+        return (len(self._ends) - 1) / span if len(self._ends) > LEAST and span > 0 else None
 
     def remaining_s(self, left: int, now: float) -> float | None:
         """Return the seconds that `left` assets take, less those since the last one; None if nothing can be said."""
         rate = self.rate()
         if rate is None:
             return None
-        return max(left / rate - (now - self._ends[-1]), 0.0) if left else 0.0
+        remaining = left / rate - (now - self._ends[-1])
+        return remaining if remaining > 0 else None
 
 
 def duration(seconds: float) -> str:

@@ -41,7 +41,8 @@ def contact_sheet(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
     told = [counts or "nothing to do"]
     if usd:
         told.append(f"{usd:.3f} USD billed")
-    when = summary.get("finished") or "still running"
+    when = " to ".join(map(_moment, (summary["started"], summary["finished"]))) if summary.get("finished") else ""
+    since = f"since {_moment(summary['started'])}"
     failed = [record for record in records if record.state == FAILED]
     skipped = [record for record in records if record.state == SKIPPED]
     done = [record for record in records if record.state == DONE]
@@ -51,7 +52,7 @@ def contact_sheet(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
         f"<title>Espalier: {escape(str(summary.get('input', '')))}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(' · '.join(told))}</h1>",
         f'<p class="soft">{escape(str(summary.get("input", "")))} · engine {escape(str(summary.get("engine", "")))} · '
-        f"{escape(str(summary.get('started', '')))} to {escape(str(when))}</p>",
+        f"{escape(when or since)}</p>",
     ]
     if failed:
         parts += [f"<h2>Failed ({len(failed):,})</h2>", _table(failed)]
@@ -62,6 +63,10 @@ def contact_sheet(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
         parts += [f"<h2>Not begun ({len(skipped):,})</h2>", _table(skipped)]
     parts.append("</body></html>")
     return "\n".join(parts) + "\n"
+
+
+def _moment(text: str) -> str:
+    return text.replace("T", " ").replace("Z", " UTC")
 
 
 def _table(records: Sequence[Record]) -> str:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from ...engine.batch.budget import Budget
-from ...engine.batch.records import FAILED, SKIPPED, Known, Record
+from ...engine.batch.records import DONE, FAILED, SKIPPED, Known, Record
 from ...engine.batch.results import Results
 from ...engine.batch.rows import Row, Wanted, content_of
 from ...engine.errors import EspalierError
@@ -77,13 +77,13 @@ class BatchRun:
         self._budget = Budget(options.budget_usd)
         self._taken: dict[int, Row] = {}
         self._tasks: dict[str, _Task] = {}
-        self._earlier = self._find_earlier() if options.resume else {}
         self._stop: EspalierError | None = None
         self._stopping = 0
         # Files are linked, synced and removed there: a worker that is done must not wait for the disk to be given more.
         self._disk = Background("batch")
         self._writing: deque[tuple[Future[Record], Job, _Task]] = deque()
         self._noting: deque[Future[Record]] = deque()
+        self._earlier = self._find_earlier() if options.resume else {}
 
     @property
     def billed_usd(self) -> float:
@@ -92,7 +92,15 @@ class BatchRun:
 
     def unpaid(self, rows: Sequence[Row]) -> list[Row]:
         """Return those of `rows` for which no job of an earlier run has an asset."""
-        return [row for row in rows if self._job_of(self._key(row)) is None]
+        made = Counter(key for key, jobs in self._earlier.items() for job in jobs if job.state in _MADE)
+        found = []
+        for row in rows:
+            key = self._key(row)
+            if made[key] > 0:
+                made[key] -= 1
+            else:
+                found.append(row)
+        return found
 
     def take(self, rows: Sequence[Row]) -> None:
         """Let `rows`, as the server takes them, count in place of those of the same numbers."""
@@ -137,7 +145,7 @@ class BatchRun:
         """Have a row made, or what an earlier run has made of it finished."""
         key = self._key(row)
         task = _Task(row, key)
-        job = self._earlier.pop(key, None) if key else None
+        job = self._earlier_job(key)
         try:
             if job is None or job.state not in _MADE:
                 request = self._taken.get(row.number, row).request
@@ -179,7 +187,7 @@ class BatchRun:
         assert job.folder is not None, job.id
         task.source = job
         key = task.key + LEVELS
-        levels = self._earlier.pop(key, None)
+        levels = self._earlier_job(key)
         if levels is None or levels.state in (State.FAILED, State.CANCELLED):
             levels = self._queue.job(self._queue.submit(task.row.levels(job.folder / ASSET), {MARK: key}))
         if levels.active:
@@ -267,24 +275,31 @@ class BatchRun:
             self._keys[row.number] = row.key(content) if content else ""
         return self._keys[row.number]
 
-    def _find_earlier(self) -> dict[str, Job]:
+    def _find_earlier(self) -> dict[str, list[Job]]:
         """Return the jobs of earlier runs that need not, or must not, be ordered again, by the keys of their rows.
 
         What only stood in line when its Blender was killed is begun anew, if it is still wanted and within the budget.
+        Of what was killed between the report and the library, the library's copy goes now.
         """
         for job in self._queue.resume():
             if MARK in job.placement and job.state is State.QUEUED:
                 self._queue.cancel(job.id)
-        found: dict[str, Job] = {}
-        for job in reversed(self._queue.jobs()):
+        delivered = {record.job for record in self._results.records if record.state == DONE}
+        found: dict[str, list[Job]] = {}
+        for job in self._queue.jobs():
             key = job.placement.get(MARK)
-            if isinstance(key, str) and key and _worth_keeping(job):
-                found[key] = job
+            if job.id in delivered:
+                self._disk.submit(partial(discard, job))
+            elif isinstance(key, str) and key and _worth_keeping(job):
+                found.setdefault(key, []).append(job)
+        for jobs in found.values():
+            jobs.sort(key=lambda job: job.state not in _MADE)
         return found
 
-    def _job_of(self, key: str) -> Job | None:
-        job = self._earlier.get(key)
-        return job if job is not None and job.state in _MADE else None
+    def _earlier_job(self, key: str) -> Job | None:
+        """Return a job of an earlier run for a row with this key, each once, those that have an asset first."""
+        jobs = self._earlier.get(key)
+        return jobs.pop(0) if key and jobs else None
 
 
 def _worth_keeping(job: Job) -> bool:
