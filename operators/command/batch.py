@@ -28,6 +28,7 @@ from ...engine.batch.rows import Row, Wanted, differing, name_rows, validate
 from ...engine.errors import EspalierError
 from ...engine.files import ensure_writable
 from ...engine.jobs.pool import SLOTS
+from ...engine.jobs.queue import JobQueue
 from .. import session
 from .batch_arguments import Batch
 from .batch_library import write_library
@@ -39,6 +40,7 @@ from .report import private_stdout
 
 SOME_FAILED = 3
 """Exit code of a batch of which not all came out."""
+SETTLED_S = 5.0
 
 
 def run(options: Batch) -> int:
@@ -74,7 +76,7 @@ def run(options: Batch) -> int:
             results.begin()
             report.begin(len(mine), len(known.done))
             batch.carry_out(todo)
-            session.settle()
+            _settle(session.session.open_queue())
             whole = _finish(options, wanted, results, report)
         finally:
             session.session.close()
@@ -144,6 +146,13 @@ def _cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _settle(queue: JobQueue) -> None:
+    """Wait until what was decided is in the ledger, but not for jobs of others that --resume has taken up."""
+    end = time.monotonic() + SETTLED_S
+    while queue.busy and time.monotonic() < end:
+        session.advance()
 
 
 def _finish(options: Batch, wanted: Wanted, results: Results, report: BatchReport) -> bool:

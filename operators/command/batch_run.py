@@ -130,16 +130,20 @@ class BatchRun:
         if pressed > self._stopping == 0 and pressed < 2:
             self._report.stopping("Stopping. What runs is finished first; Ctrl-C once more stops that, too.")
             self._stopping = 1
-            for name, task in self._tasks.items():
-                # What only stands in line has not begun.
-                if task.source is None and self._queue.job(name).state is State.QUEUED:
-                    self._queue.cancel(name)
+            self._withdraw()
         if pressed > 1 and self._stopping < 2:
             self._report.stopping("Stopping what runs.")
             self._stopping = 2
             for name in self._tasks:
                 if self._queue.job(name).active:
                     self._queue.cancel(name)
+
+    def _withdraw(self) -> None:
+        """Take back what only stands in line, and of which no server knows anything."""
+        for name, task in self._tasks.items():
+            job = self._queue.job(name)
+            if task.source is None and job.state is State.QUEUED and not job.remote_id:
+                self._queue.cancel(name)
 
     def _begin(self, row: Row) -> None:
         """Have a row made, or what an earlier run has made of it finished."""
@@ -177,7 +181,7 @@ class BatchRun:
                 return
             self._deliver(job, task)
         except EspalierError as error:
-            if self._stopping and job.state is State.CANCELLED and not (job.remote_id or job.digest):
+            if (self._stopping or self._stop) and job.state is State.CANCELLED and not (job.remote_id or job.digest):
                 self._skip(task.row)
             else:
                 self._fail(task, job, error)
@@ -250,6 +254,7 @@ class BatchRun:
         if self._stop is None:
             self._stop = error
             self._report.stopping(text)
+            self._withdraw()
 
     def _tell_trouble(self, error: BaseException | None) -> None:
         """Tell that a record of what did not come out cannot be put into the report, if that is so."""
@@ -282,7 +287,7 @@ class BatchRun:
         Of what was killed between the report and the library, the library's copy goes now.
         """
         for job in self._queue.resume():
-            if MARK in job.placement and job.state is State.QUEUED:
+            if MARK in job.placement and job.state is State.QUEUED and not job.remote_id:
                 self._queue.cancel(job.id)
         delivered = {record.job for record in self._results.records if record.state == DONE}
         found: dict[str, list[Job]] = {}
