@@ -13,7 +13,8 @@ from .records import DONE, FAILED, SKIPPED, WAITING, Record
 from .rows import thumbnail_of
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --bad: #c0392b; --soft: #7779; }
+:root { color-scheme: light dark; --line: #8884; --bad: #c0392b; }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a7a; } }
 body { font: 14px/1.45 system-ui, sans-serif; margin: 24px auto; max-width: 1400px; padding: 0 24px; }
 h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 16px; margin: 28px 0 10px; }
 p { margin: 0 0 6px; } .soft { opacity: .7; }
@@ -22,7 +23,7 @@ th, td { text-align: left; vertical-align: top; padding: 6px 14px 6px 0; border-
   overflow-wrap: anywhere; }
 td:first-child, th:first-child { white-space: nowrap; text-align: right; width: 1%; }
 .why b { color: var(--bad); font-weight: 600; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 14px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
 .card { border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
 .card .picture { display: block; background: repeating-conic-gradient(#8882 0 25%, #0000 0 50%) 0 0/20px 20px; }
 .card img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; }
