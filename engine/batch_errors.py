@@ -13,6 +13,21 @@ BATCH_WRONG_ARGUMENTS = frozenset(
 )
 """Those that end a command as wrong arguments do."""
 
+FAILS_ALL = frozenset(
+    {
+        *("disk_full", "ledger_busy", "ledger_damaged", "ledger_newer"),
+        *("worker_start", "module_missing", "python_missing"),
+        *("environment_missing", "environment_interrupted", "environment_outdated", "environment_stamp"),
+        *("environment_other_python", "environment_python_gone", "environment_damaged"),
+        *("trellis2_not_installed", "trellis2_no_gpu", "trellis2_torch_cpu", "trellis2_driver", "trellis2_compiler"),
+        *("trellis2_architecture", "trellis2_weights_none", "trellis2_weights_missing", "trellis2_weights_damaged"),
+        *("remote_offline", "remote_locked", "remote_key_missing", "remote_key_invalid", "remote_credits"),
+        *("remote_tls", "remote_proxy", "remote_ca_missing", "remote_redirected", "remote_model_missing"),
+        "remote_circuit_open",
+    }
+)
+"""Those that no image is to blame for, so that the next one would fail alike."""
+
 BATCH: Mapping[str, tuple[str, str]] = {
     "batch_input_missing": (
         "There is nothing at {path}.",

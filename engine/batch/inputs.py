@@ -116,7 +116,13 @@ def _fixed_part(pattern: Path) -> Path:
 
 def _listed(line: int, cells: Mapping[str, Any], base: Path, error: EspalierError | None) -> Entry:
     """Return the entry of a row of a manifest, whose images are relative to the manifest's own folder."""
-    named = {name: str(cells.get(name, "")).strip() for name in ("image", "name", "engine")}
+    named = {name: cells.get(name, "") for name in ("image", "name", "engine")}
+    for name, value in named.items():
+        if not isinstance(value, str):
+            error = error or EspalierError("parameter_type", name=name, value=value, expected="a text")
+            named[name] = ""
+        else:
+            named[name] = value.strip()
     image = named["image"]
     if image and "://" not in image:
         image = str(base / Path(image).expanduser())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -22,12 +23,15 @@ _SEPARATORS = ",;\t"
 def read_manifest(path: Path) -> list[Line]:
     """Return the rows of the CSV or JSON file `path`; empty cells and empty lines are left out.
 
-    Names of columns are taken with hyphens, too. Raises EspalierError `manifest_unreadable`.
+    Names of columns are taken with capitals, hyphens and spaces, too. Raises EspalierError `manifest_unreadable`.
     """
     try:
         if path.stat().st_size > LONGEST:
             raise _unreadable(path, f"it is longer than {LONGEST // 1_000_000} MB")
-        text = path.read_text("utf-8-sig")
+        data = path.read_bytes()
+        # "Unicode text" of a spreadsheet is UTF-16, and begins with a byte order mark.
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise _unreadable(path, "it is not UTF-8", error) from error
     except OSError as error:
@@ -67,7 +71,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[Line]:
 
 def _check_columns(path: Path, columns: list[str]) -> None:
     if "image" not in columns:
-        raise _unreadable(path, "its header has no column called image")
+        there = ", ".join(filter(None, columns))
+        raise _unreadable(path, f"its header has no column called image, only {there}")
     for name in columns:
         if name and columns.count(name) > 1:
             raise _unreadable(path, f"its header has the column {name} twice")
@@ -111,7 +116,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _column(name: str) -> str:
-    return name.strip().replace("-", "_")
+    return name.strip().casefold().replace("-", "_").replace(" ", "_")
 
 
 def _unreadable(path: Path, reason: str, error: BaseException | None = None) -> EspalierError:

@@ -129,7 +129,8 @@ def _errors(entry: Entry, engine: str, engines: Collection[str]) -> Iterable[Esp
     if entry.error is not None:
         yield entry.error
     if not entry.image:
-        yield EspalierError("image_none")
+        if entry.error is None:
+            yield EspalierError("image_none")
     elif is_url(entry.image):
         if engine != "remote":
             yield EspalierError("image_not_a_file", path=entry.image, engine=engine)

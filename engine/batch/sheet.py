@@ -22,7 +22,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; }
 td:first-child, th:first-child { white-space: nowrap; text-align: right; width: 1%; }
-.why b { color: var(--bad); font-weight: 600; }
+th:nth-child(2) { width: 38%; } .why b { color: var(--bad); font-weight: 600; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
 .card { border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
 .card .picture { display: block; background: repeating-conic-gradient(#8882 0 25%, #0000 0 50%) 0 0/20px 20px; }

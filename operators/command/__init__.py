@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: `blender -b -c espalier generate photo.png -o photo.glb`, `batch`, `rebuild`, `install`, `doctor`."""
+"""The command line: `blender -b -c espalier generate photo.png`, `batch`, `rebuild`, `install` and `doctor`."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checku
     table = REBUILD_SETTINGS if known.command == "rebuild" else SETTINGS
     if rest:
         flag = rest[0].split("=")[0]
-        if flag.startswith("--") and known.command in ("generate", "rebuild"):
+        if flag.startswith("--") and known.command in ("generate", "batch", "rebuild"):
             complete_from(table, {flag[2:].replace("-", "_"): ""})
         raise EspalierError("arguments_invalid", reason=f"{rest[0]} is not understood")
     fast = getattr(known, "fast", False)
@@ -136,15 +136,6 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     names = available()
     engines = "; ".join(f"{engine.name}: {engine.help}" for engine in ENGINES if engine.name in names)
     generate.add_argument("--engine", default=names[0], metavar="NAME", help=f"{engines} (default: {names[0]})")
-    generate.add_argument(
-        "--yes", action="store_true", help="spend what it costs, also above Ask Above USD of the preferences"
-    )
-    generate.add_argument(
-        "--fast",
-        action="store_true",
-        help="with --engine trellis2: reuse what changes little between steps; an "
-        "approximation (default: as the preferences say)",
-    )
     rebuild = commands.add_parser(
         "rebuild",
         help="remesh, decimate, unwrap and bake finished GLB files",
@@ -166,6 +157,16 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         command.add_argument("--json", action="store_true", help="print one line of JSON per event, and nothing else")
         _add_parameters(command, table, note_ignored=command is generate)
     batch = batch_arguments.add_command(commands)
+    for command in (generate, batch):
+        command.add_argument(
+            "--yes", action="store_true", help="spend what it costs, also above Ask Above USD of the preferences"
+        )
+        command.add_argument(
+            "--fast",
+            action="store_true",
+            help=f"with --engine {trellis2.ENGINE}: reuse what changes little between steps; an "
+            "approximation (default: as the preferences say)",
+        )
     _add_parameters(batch, SETTINGS, note_ignored=True)
     return parser, {
         "generate": generate,

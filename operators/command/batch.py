@@ -29,7 +29,7 @@ from ...engine.errors import EspalierError
 from ...engine.files import ensure_writable
 from ...engine.jobs.pool import SLOTS
 from ...engine.jobs.queue import JobQueue
-from .. import session
+from .. import session, trellis2
 from .batch_arguments import Batch
 from .batch_library import write_library
 from .batch_report import BatchReport
@@ -45,7 +45,7 @@ SETTLED_S = 5.0
 
 def run(options: Batch) -> int:
     """Carry out a batch and return its exit code. Raises EspalierError where it cannot begin."""
-    with private_stdout() as stream, interruptible() as interrupted:
+    with private_stdout() as stream, interruptible() as interrupted, trellis2.fast(options.fast):
         report = BatchReport(stream, options.json)
         rows, lods = _rows(options, report)
         wanted = Wanted(lods, options.blend, options.preview, options.library)
@@ -69,6 +69,8 @@ def run(options: Batch) -> int:
         todo = [row for row in mine if row.number not in known.done]
         try:
             slots = _slots(options, todo)
+            if trellis2.ENGINE in slots:
+                trellis2.ensure_ready()
             batch = BatchRun(
                 session.session.open_queue(slots), slots, options, wanted, known, results, report, interrupted
             )

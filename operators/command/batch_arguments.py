@@ -37,6 +37,7 @@ class Batch:
     fail_fast: bool
     json: bool
     yes: bool
+    fast: bool
 
 
 def add_command(commands: Any) -> argparse.ArgumentParser:
@@ -75,9 +76,6 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
     going.add_argument("--keep-going", action="store_true", help="go on after a failure (the default)")
     going.add_argument("--fail-fast", action="store_true", help="begin nothing more after a failure")
     command.add_argument("--json", action="store_true", help="print one line of JSON per event, and nothing else")
-    command.add_argument(
-        "--yes", action="store_true", help="spend what it costs, also above Ask Above USD of the preferences"
-    )
     return command
 
 
@@ -104,6 +102,7 @@ def read(known: argparse.Namespace, settings: Mapping[str, str]) -> Batch:
         fail_fast=known.fail_fast,
         json=known.json,
         yes=known.yes,
+        fast=known.fast,
     )
 
 

@@ -68,6 +68,8 @@ def _dress(item: bpy.types.Object, records: dict[str, Record], output: Path) -> 
         item.asset_mark()
     item.asset_data.description = PurePosixPath(record.image).name
     item.asset_data.tags.new(record.engine, skip_if_exists=True)
+    if (level := read_properties(item).get("level")) is not None:
+        item.asset_data.tags.new(f"LOD{level}", skip_if_exists=True)
     _set_preview(item, output / thumbnail_of(PurePosixPath(record.stem)))
     return True
 

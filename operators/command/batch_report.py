@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -44,9 +43,8 @@ class BatchReport(Report):
         self._pace = Pace(time.monotonic())
         self._total, self._earlier, self._done = total, earlier, earlier
         self._event("begin", images=total, done=earlier)
-        if not self._json:
-            known = f", {earlier:,} of them done already" if earlier else ""
-            self._print(f"{total:,} {'image' if total == 1 else 'images'}{known}")
+        known = f", {earlier:,} of them done already" if earlier else ""
+        self._print(f"{total:,} {'image' if total == 1 else 'images'}{known}")
 
     def came_out(self, record: Record) -> None:
         """An asset is in its place."""
@@ -62,7 +60,7 @@ class BatchReport(Report):
             usd=record.usd,
             files=record.files,
         )
-        if not self._json and not self._live:
+        if not self.live:
             facts = [f"{record.faces:,} faces" if record.faces else "", f"{record.seconds or 0:.1f} s"]
             self._print(f"{self._counter()} {record.stem}: {', '.join(filter(None, facts))}")
 
@@ -70,46 +68,34 @@ class BatchReport(Report):
         """A row has failed."""
         self._failed += 1
         self._pace.note(time.monotonic())
-        self._clear()
-        fields = {"code": error.code, "cause": error.cause, "remedy": error.remedy, "detail": error.detail}
-        self._event("failed", row=record.row, image=record.image, job=record.job, **fields)
         line = f", line {record.line}" if record.line else ""
-        print(f"espalier: {self._counter()} {record.name}{line}: {error}", file=sys.stderr, flush=True)
-        if error.code == "internal":
-            print(error.detail, file=sys.stderr, flush=True)
+        about = f"{self._counter()} {record.name}{line}"
+        self._complain("failed", about, error, row=record.row, image=record.image, job=record.job)
 
     def trouble(self, error: EspalierError) -> None:
         """Something went wrong that is of no row."""
-        self._clear()
-        self._event("trouble", code=error.code, cause=error.cause, remedy=error.remedy)
-        print(f"espalier: {error}", file=sys.stderr, flush=True)
+        self._complain("trouble", "", error)
 
     def left_out(self, record: Record, error: EspalierError) -> None:
         """A row is not begun, and that is no failure of its own."""
-        self._clear()
         self._event("skipped", row=record.row, image=record.image, code=error.code, cause=error.cause)
-        if not self._json:
-            self._print(f"{record.name}: {error}")
+        self._print(f"{record.name}: {error}")
 
     def library(self, path: Path, objects: int, seconds: float) -> None:
         """The one .blend of all assets is written."""
-        self._clear()
         self._event("library", path=str(path), objects=objects, seconds=round(seconds, 2))
-        if not self._json:
-            self._print(f"{path}: {objects:,} {'asset' if objects == 1 else 'assets'} marked")
+        self._print(f"{path}: {objects:,} {'asset' if objects == 1 else 'assets'} marked")
 
     def stopping(self, text: str) -> None:
         """Nothing more is begun, or what runs is stopped too."""
-        self._clear()
         self._word = "stopping"
         self._event("stopping", text=text)
-        if not self._json:
-            self._print(text)
+        self._print(text)
 
     def tick(self, running: int) -> None:
         """Time passes, with `running` jobs under way: on a terminal the bar is drawn anew if it is due."""
         now = time.monotonic()
-        if not self._live or now - self._drawn < DRAWN_EVERY_S:
+        if not self.live or now - self._drawn < DRAWN_EVERY_S:
             return
         self._drawn = now
         ended = self._done + self._failed
@@ -123,16 +109,11 @@ class BatchReport(Report):
             parts.append(f"{duration(left)} left")
         parts.append(f"{self._failed:,} failed" if self._failed else "none failed")
         parts.append(self._word or f"{running} running")
-        text = "  ".join(parts)[: shutil.get_terminal_size().columns - 1]
-        self._stream.write(f"\r\x1b[K{text}")
-        self._stream.flush()
+        self._draw("  ".join(parts))
 
     def ended(self, skipped: int, usd: float | None, page: Path) -> None:
         """The batch is at its end, and `page` the contact sheet."""
-        self._clear()
         self._event("done", ready=self._done, failed=self._failed, skipped=skipped, usd=usd, report=str(page))
-        if self._json:
-            return
         counts = [f"{self._done:,} of {self._total:,} assets are there"]
         if self._failed:
             counts.append(f"{self._failed:,} failed")

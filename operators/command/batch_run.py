@@ -15,6 +15,7 @@ from ...engine.batch.budget import Budget
 from ...engine.batch.records import DONE, FAILED, SKIPPED, Known, Record
 from ...engine.batch.results import Results
 from ...engine.batch.rows import Row, Wanted, content_of
+from ...engine.batch_errors import FAILS_ALL
 from ...engine.errors import EspalierError
 from ...engine.files import ensure_writable
 from ...engine.jobs.background import Background
@@ -37,7 +38,6 @@ NAP_S = 0.005
 PATIENCE_S = 60.0
 """How long the last folders of the library may take to be removed."""
 _MADE = (State.READY, State.IMPORTED)
-_FATAL = ("disk_full", "output_unwritable", "ledger_damaged", "ledger_busy")
 
 
 @dataclass(slots=True)
@@ -240,7 +240,7 @@ class BatchRun:
         self._report.went_wrong(record, error)
         if self._options.fail_fast:
             self._halt(error, "Stopping after this failure, as asked for. What runs is finished first.")
-        elif error.code in _FATAL and (error.code == "disk_full" or not self._writable()):
+        elif error.code in FAILS_ALL or (error.code == "output_unwritable" and not self._writable()):
             self._halt(error, "Stopping, for the others would fail alike. What runs is finished first.")
 
     def _skip(self, row: Row, error: EspalierError | None = None) -> None:
@@ -267,6 +267,7 @@ class BatchRun:
         self._halt(error, "Stopping, for the report cannot be written. What runs is finished first.")
 
     def _writable(self) -> bool:
+        """Tell whether the output as a whole can be written to."""
         try:
             ensure_writable(self._options.output / "report.json")
         except EspalierError:

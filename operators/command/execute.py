@@ -16,7 +16,7 @@ from ...engine.jobs.job import Job, State
 from ...engine.mesh.layout import level_folder
 from .. import session, trellis2
 from ..scene.asset import discard_asset, place_asset
-from ..scene.exchange import place_levels
+from ..scene.exchange import mark_level, place_levels
 from ..scene.preview import render_preview
 from ..scene.save import save_blend
 from .arguments import Item, Options
@@ -113,10 +113,11 @@ def write_scene(job: Job, blend: Path | None, preview: Path | None, lower: int, 
             with timed("save", "Saving the .blend"):
                 if lower:
                     assert job.folder is not None, job.id
-                    collection = place_levels(bpy.context, job, 1 + lower, placed, job.folder)
+                    collection = place_levels(bpy.context, job, 1 + lower, placed, job.folder, first=1)
                     levels = list(collection.objects)
                     bpy.data.collections.remove(collection)
-                save_blend(blend, *(levels or [placed]))
+                    mark_level(placed, job, 0)
+                save_blend(blend, placed, *levels)
             files["blend"] = blend
         if preview is not None:
             with timed("preview", "Rendering the preview"):

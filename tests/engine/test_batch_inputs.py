@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from pathlib import Path, PurePosixPath
@@ -96,7 +97,7 @@ def test_a_json_list_is_read_with_the_lines_of_its_objects(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.csv", b"picture\nx.png\n", "no column called image"),
+        ("a.csv", b"picture\nx.png\n", "no column called image, only picture"),
         ("a.csv", b"image,seed,seed\nx.png,1,2\n", "the column seed twice"),
         ("a.csv", b"image\n\xff\xfe.png\n", "not UTF-8"),
         ("a.csv", b"", "it is empty"),
@@ -114,6 +115,28 @@ def test_a_manifest_that_cannot_be_read_says_why(tmp_path: Path, name: str, cont
     with pytest.raises(EspalierError, match=reason) as caught:
         gather(str(path), tmp_path / "out")
     assert caught.value.code == "manifest_unreadable"
+
+
+def test_a_manifest_is_read_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    text = "Image\tName\tTexture Size\r\na.png\tgro\xdf\t1024\r\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be"):
+        content = text.encode(encoding)
+        path = touch(tmp_path / "list.tsv", codecs.BOM_UTF16_BE + content if encoding == "utf-16-be" else content)
+        (entry,) = gather(str(path), tmp_path / "out")
+        assert (entry.name, entry.line, entry.settings) == ("groß", 2, {"texture_size": "1024"})
+
+
+def test_what_is_no_text_is_no_image_and_no_name(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    rows = [{"image": ["a.png"]}, {"image": "a.png", "name": 5}, {"image": "a.png", "engine": True}, {"name": "x"}]
+    path = touch(tmp_path / "list.json", ",\n".join(map(json.dumps, rows)).join("[]").encode())
+    made, faults = validate(gather(str(path), tmp_path / "out"), "draft", {}, ["draft"])
+    assert not made
+    assert [(fault.line, fault.error.code) for fault in faults] == [
+        *((line, "parameter_type") for line in (1, 2, 3)),
+        (4, "image_none"),
+    ]
 
 
 def test_all_that_is_wrong_is_told_at_once_with_its_lines(tmp_path: Path) -> None:

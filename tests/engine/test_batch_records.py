@@ -19,7 +19,8 @@ from engine.batch.pace import Pace, duration
 from engine.batch.records import DONE, FAILED, Journal, Known, Record, load, match, report_name
 from engine.batch.results import Results
 from engine.batch.rows import Row, Wanted, content_of, differing, validate
-from engine.errors import EspalierError
+from engine.batch_errors import FAILS_ALL
+from engine.errors import CATALOGUE, EspalierError
 
 
 def rows_of(folder: Path, output: Path, lods: tuple[str, ...] = (), **settings: object) -> list[Row]:
@@ -50,6 +51,11 @@ def folder(tmp_path: Path) -> Path:
     for name in ("a", "b"):
         (path / f"{name}.png").write_bytes(name.encode())
     return path
+
+
+def test_what_stops_a_batch_is_in_the_catalogue() -> None:
+    assert CATALOGUE.keys() > FAILS_ALL
+    assert not [code for code in FAILS_ALL if code.startswith(("image_", "parameter_"))]
 
 
 def test_a_row_is_known_by_content_and_settings_and_not_by_its_name(folder: Path, tmp_path: Path) -> None:
