@@ -51,14 +51,14 @@ class Session:
         self.held: set[str] = set()
         self.inquiries = Inquiries()
 
-    def open_queue(self) -> JobQueue:
-        """Return the queue, opened if it was not yet. Raises EspalierError."""
+    def open_queue(self, slots: Mapping[str, int] | None = None) -> JobQueue:
+        """Return the queue, opened if it was not yet, with `slots` as `JobQueue` takes them. Raises EspalierError."""
         if self.queue is None:
             # Enabling the extension must not wait for SQLite, threads and processes to be imported.
             from ..engine.jobs.queue import JobQueue
             from . import environments  # which redraws through this module
 
-            self.queue = JobQueue(user_folder(), environments.launch_of, account=account.of_engine)
+            self.queue = JobQueue(user_folder(), environments.launch_of, slots=slots, account=account.of_engine)
         return self.queue
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: `blender -b -c espalier generate photo.png -o photo.glb`, `rebuild`, `install` and `doctor`."""
+"""The command line: `blender -b -c espalier generate photo.png`, `batch`, `rebuild`, `install` and `doctor`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _handle: object = None
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command and return its exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise."""
-    from . import arguments, doctor, execute, install
+    """Run the command and return its exit code: 0 if all came out, 2 for wrong arguments, else as the command says."""
+    from . import arguments, batch, batch_arguments, doctor, execute, install
 
     try:
         options = arguments.parse(argv)
@@ -29,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
         print(options)
         return 0
     try:
+        if isinstance(options, batch_arguments.Batch):
+            return batch.run(options)
         if isinstance(options, doctor.Checkup):
             return doctor.run(options)
         return install.run(options) if isinstance(options, install.Installation) else execute.run(options)

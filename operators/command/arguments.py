@@ -15,7 +15,7 @@ from ...engine.errors import EspalierError
 from ...engine.parameters import ENGINES, GROUPS, REBUILD_SETTINGS, SETTINGS, Parameter
 from ...engine.request import GenerationRequest, RebuildRequest, Request, complete_from
 from .. import trellis2
-from . import NAME, doctor, install
+from . import NAME, batch_arguments, doctor, install
 
 _EXIT_CODES = "Exit code: 0 if all came out, 2 for wrong arguments, 1 otherwise."
 
@@ -49,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
         raise EspalierError("arguments_invalid", reason=message[:1].upper() + message[1:])
 
 
-def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checkup | str:
+def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checkup | batch_arguments.Batch | str:
     """Return what the arguments ask for, or a text to print (help, version). Raises EspalierError, exit code 2."""
     parser, commands = _parsers()
     if not argv or list(argv) in (["-h"], ["--help"]):
@@ -63,16 +63,18 @@ def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checku
         return install.read(known)
     if known.command == "doctor" and not rest:
         return doctor.Checkup(known.json)
-    table = SETTINGS if known.command == "generate" else REBUILD_SETTINGS
+    table = REBUILD_SETTINGS if known.command == "rebuild" else SETTINGS
     if rest:
         flag = rest[0].split("=")[0]
-        if flag.startswith("--") and known.command in ("generate", "rebuild"):
+        if flag.startswith("--") and known.command in ("generate", "batch", "rebuild"):
             complete_from(table, {flag[2:].replace("-", "_"): ""})
         raise EspalierError("arguments_invalid", reason=f"{rest[0]} is not understood")
     fast = getattr(known, "fast", False)
     if fast and known.engine != trellis2.ENGINE:
         raise EspalierError("arguments_invalid", reason=f"--fast is for --engine {trellis2.ENGINE} only")
     given = {p.name: getattr(known, p.name) for p in table if getattr(known, p.name) is not None}
+    if known.command == "batch":
+        return batch_arguments.read(known, given)
     requests: list[Request]
     if known.command == "generate":
         requests = [GenerationRequest.create(image, known.engine, given) for image in known.inputs]
@@ -134,15 +136,6 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     names = available()
     engines = "; ".join(f"{engine.name}: {engine.help}" for engine in ENGINES if engine.name in names)
     generate.add_argument("--engine", default=names[0], metavar="NAME", help=f"{engines} (default: {names[0]})")
-    generate.add_argument(
-        "--yes", action="store_true", help="spend what it costs, also above Ask Above USD of the preferences"
-    )
-    generate.add_argument(
-        "--fast",
-        action="store_true",
-        help="with --engine trellis2: reuse what changes little between steps; an "
-        "approximation (default: as the preferences say)",
-    )
     rebuild = commands.add_parser(
         "rebuild",
         help="remesh, decimate, unwrap and bake finished GLB files",
@@ -163,8 +156,21 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         command.add_argument("--preview", metavar="PATH", help="also render a .png file, or one an asset into a folder")
         command.add_argument("--json", action="store_true", help="print one line of JSON per event, and nothing else")
         _add_parameters(command, table, note_ignored=command is generate)
+    batch = batch_arguments.add_command(commands)
+    for command in (generate, batch):
+        command.add_argument(
+            "--yes", action="store_true", help="spend what it costs, also above Ask Above USD of the preferences"
+        )
+        command.add_argument(
+            "--fast",
+            action="store_true",
+            help=f"with --engine {trellis2.ENGINE}: reuse what changes little between steps; an "
+            "approximation (default: as the preferences say)",
+        )
+    _add_parameters(batch, SETTINGS, note_ignored=True)
     return parser, {
         "generate": generate,
+        "batch": batch,
         "rebuild": rebuild,
         "install": install.add_command(commands, _EXIT_CODES),
         "doctor": doctor.add_command(commands, _EXIT_CODES),

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import bpy
@@ -16,13 +16,16 @@ from ...engine.jobs.job import Job, State
 from ...engine.mesh.layout import level_folder
 from .. import session, trellis2
 from ..scene.asset import discard_asset, place_asset
-from ..scene.exchange import place_levels
+from ..scene.exchange import mark_level, place_levels
 from ..scene.preview import render_preview
 from ..scene.save import save_blend
 from .arguments import Item, Options
 from .interrupt import interruptible
 from .report import Report, private_stdout
 from .spending import agree
+
+Timed = Callable[[str, str], AbstractContextManager[None]]
+"""Told the name of a step in Blender and what is shown of it; the step is done within."""
 
 
 def run(options: Options) -> int:
@@ -88,26 +91,39 @@ def _deliver(job: Job, item: Item, report: Report) -> None:
     for index, path in enumerate(item.levels, 1):
         copy_whole(level_folder(job.folder, index) / "asset.glb", path)
         files[f"lod{index}"] = path
-    if item.blend is not None or item.preview is not None:
-        scene = bpy.context.scene
-        with timed("place", "Placing it in the scene"):
-            placed = place_asset(bpy.context, job, scene, scene.collection, (0.0, 0.0, 0.0))
-        levels: list[bpy.types.Object] = []
-        try:
-            if item.blend is not None:
-                with timed("save", "Saving the .blend"):
-                    if item.levels:
-                        collection = place_levels(bpy.context, job, 1 + len(item.levels), placed, job.folder)
-                        levels = list(collection.objects)
-                        bpy.data.collections.remove(collection)
-                    save_blend(item.blend, *(levels or [placed]))
-                files["blend"] = item.blend
-            if item.preview is not None:
-                with timed("preview", "Rendering the preview"):
-                    render_preview(placed, item.preview)
-                files["preview"] = item.preview
-        finally:
-            for made in (placed, *levels):
-                discard_asset(made)
+    files |= write_scene(job, item.blend, item.preview, len(item.levels), timed)
     session.session.open_queue().mark_imported(job.id)
     report.done(job, files, seconds)
+
+
+def write_scene(job: Job, blend: Path | None, preview: Path | None, lower: int, timed: Timed) -> dict[str, Path]:
+    """Write what needs the asset of a finished `job` in a scene, with `lower` levels of detail below the first.
+
+    Returns the files by what they are; nothing of the asset stays. Raises EspalierError.
+    """
+    files: dict[str, Path] = {}
+    if blend is None and preview is None:
+        return files
+    scene = bpy.context.scene
+    with timed("place", "Placing it in the scene"):
+        placed = place_asset(bpy.context, job, scene, scene.collection, (0.0, 0.0, 0.0))
+    levels: list[bpy.types.Object] = []
+    try:
+        if blend is not None:
+            with timed("save", "Saving the .blend"):
+                if lower:
+                    assert job.folder is not None, job.id
+                    collection = place_levels(bpy.context, job, 1 + lower, placed, job.folder, first=1)
+                    levels = list(collection.objects)
+                    bpy.data.collections.remove(collection)
+                    mark_level(placed, job, 0)
+                save_blend(blend, placed, *levels)
+            files["blend"] = blend
+        if preview is not None:
+            with timed("preview", "Rendering the preview"):
+                render_preview(placed, preview)
+            files["preview"] = preview
+    finally:
+        for made in (placed, *levels):
+            discard_asset(made)
+    return files

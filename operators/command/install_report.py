@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ...engine.errors import EspalierError
 from ..environment_rows import condition_words, progress_text, sentences
 from ..environments import BY_PROFILE
+from .base_report import BaseReport
 
 if TYPE_CHECKING:
     from ...engine.environments.licences import Licence
@@ -25,13 +23,11 @@ STEPS = 10
 COLUMNS = 100
 
 
-class InstallReport:
-    """Tells `stream` how the work on environments goes. `live`: it is a terminal, and lines may change."""
+class InstallReport(BaseReport):
+    """Tells how the work on environments goes."""
 
     def __init__(self, stream: TextIO, as_json: bool) -> None:
-        self._stream = stream
-        self._json = as_json
-        self.live = not as_json and stream.isatty()
+        super().__init__(stream, as_json)
         self._last: tuple[str, int] = ("", 0)
 
     def stands(self, profile: str, status: Status) -> None:
@@ -47,17 +43,15 @@ class InstallReport:
             python=None if status.python is None else str(status.python),
             unlocked=list(status.unlocked),
         )
-        if not self._json:
-            self._print(f"{profile}: {BY_PROFILE[profile].label}: {condition_words(status)[0]}")
-            for sentence in sentences(status):
-                self._print(f"  {sentence}")
+        self._print(f"{profile}: {BY_PROFILE[profile].label}: {condition_words(status)[0]}")
+        for sentence in sentences(status):
+            self._print(f"  {sentence}")
 
     def licence(self, licence: Licence) -> None:
         """A license that has not been accepted yet."""
         self._event("license", name=licence.name, title=licence.title, covers=licence.covers, url=licence.url)
-        if not self._json:
-            text = textwrap.fill(licence.text, COLUMNS, initial_indent="  ", subsequent_indent="  ")
-            self._print(f"License {licence.name}: {licence.title}, for {licence.covers}\n{text}\n  {licence.url}")
+        text = textwrap.fill(licence.text, COLUMNS, initial_indent="  ", subsequent_indent="  ")
+        self._print(f"License {licence.name}: {licence.title}, for {licence.covers}\n{text}\n  {licence.url}")
 
     def ask(self, question: str) -> None:
         """Write a question, whose answer is typed behind it."""
@@ -69,9 +63,7 @@ class InstallReport:
         words = progress_text(task)
         if self.live:
             filled = round(BAR * task.fraction)
-            line = f"{profile}: [{'#' * filled}{'.' * (BAR - filled)}] {task.fraction:4.0%}  {words}"
-            self._stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
-            self._stream.flush()
+            self._draw(f"{profile}: [{'#' * filled}{'.' * (BAR - filled)}] {task.fraction:4.0%}  {words}")
             return
         part = int(STEPS * task.done_bytes / task.total_bytes) if task.total_bytes else 0
         if not task.stage or (task.stage, part) == self._last:
@@ -79,35 +71,15 @@ class InstallReport:
         self._last = task.stage, part
         done = {"done_bytes": task.done_bytes, "total_bytes": task.total_bytes}
         self._event("progress", profile=profile, stage=task.stage, fraction=round(task.fraction, 4), **done)
-        if not self._json:
-            self._print(f"{profile}: {words}")
+        self._print(f"{profile}: {words}")
 
     def ended(self, profile: str, act: str, told: Sequence[str]) -> None:
         """It came out."""
         self._clear()
         self._event("done", profile=profile, act=act, told=list(told))
-        if not self._json:
-            for sentence in told:
-                self._print(f"{profile}: {sentence}")
+        for sentence in told:
+            self._print(f"{profile}: {sentence}")
 
     def failed(self, profile: str, error: EspalierError) -> None:
         """It did not come out."""
-        self._clear()
-        fields = {"code": error.code, "cause": error.cause, "remedy": error.remedy, "detail": error.detail}
-        self._event("failed", profile=profile, **fields)
-        print(f"espalier: {profile}: {error}", file=sys.stderr)
-        if error.code == "internal":
-            print(error.detail, file=sys.stderr)
-
-    def _event(self, event: str, **fields: Any) -> None:
-        if self._json:
-            self._print(json.dumps({"event": event, **fields}, ensure_ascii=False))
-
-    def _print(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
-
-    def _clear(self) -> None:
-        if self.live:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+        self._complain("failed", profile, error, profile=profile)

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a question that the loop asks: Blender's own handler would swallow it."""
-    asked = False
+def interruptible() -> Iterator[Callable[[], int]]:
+    """Turn Ctrl-C into a question that the loop asks: how often it was pressed.
+
+    Blender's own handler would swallow it.
+    """
+    asked = 0
 
     def stop(_signal: int, _frame: object) -> None:
         nonlocal asked
-        asked = True
+        asked += 1
 
     before = signal.signal(signal.SIGINT, stop)
     try:

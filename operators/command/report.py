@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from ...engine.errors import EspalierError
 from ...engine.jobs.job import Job
 from ...engine.parameters import ENGINES
 from ...engine.request import asset_name, is_url
 from ..pricing import dollars
+from .base_report import BaseReport
 
 
 @contextmanager
@@ -35,28 +35,24 @@ def private_stdout() -> Iterator[TextIO]:
         os.close(kept)
 
 
-class Report:
-    """Tells the events of a command to `stream`: as JSON lines, or as text with a live line on a terminal."""
+class Report(BaseReport):
+    """Tells how jobs come along."""
 
     def __init__(self, stream: TextIO, as_json: bool) -> None:
-        self._stream = stream
-        self._json = as_json
-        self._live = not as_json and stream.isatty()
+        super().__init__(stream, as_json)
         self._stages: dict[str, str] = {}
 
     def price(self, count: int, total_usd: float | None) -> None:
         """What is about to be spent on `count` assets; None where nobody has told."""
         self._event("price", assets=count, usd=None if total_usd is None else round(total_usd, 4))
-        if not self._json:
-            what = "an amount that the server does not tell" if total_usd is None else dollars(total_usd)
-            self._print(f"{count} {'asset costs' if count == 1 else 'assets cost'} {what}")
+        what = "an amount that the server does not tell" if total_usd is None else dollars(total_usd)
+        self._print(f"{count:,} {'asset costs' if count == 1 else 'assets cost'} {what}")
 
     def notices(self, name: str, sentences: Sequence[str]) -> None:
         """What is made differs from what was asked for."""
         for sentence in sentences:
             self._event("notice", name=name, text=sentence)
-            if not self._json:
-                self._print(f"{name}: {sentence}")
+            self._print(f"{name}: {sentence}")
 
     def submitted(self, job: Job) -> None:
         """A job has been handed to the queue."""
@@ -69,26 +65,22 @@ class Report:
             return
         self._event("progress", job=job.id, stage=job.stage, fraction=round(job.fraction, 4))
         line = f"{job.request.name}: {job.label} ({job.fraction:.0%})"
-        if self._live:
-            self._stream.write(f"\r\x1b[K{line}")
-            self._stream.flush()
-        elif not self._json and self._stages.get(job.id) != job.stage:
+        if self.live:
+            self._draw(line)
+        elif self._stages.get(job.id) != job.stage:
             self._print(line)
         self._stages[job.id] = job.stage
 
     def step(self, job: Job, name: str, text: str) -> None:
         """Something happens to a finished job here in Blender: placing, saving, rendering."""
         self._event("progress", job=job.id, stage=name, fraction=1.0)
-        if not self._json:
-            self._clear()
-            self._print(f"{job.request.name}: {text}")
+        self._print(f"{job.request.name}: {text}")
 
     def done(self, job: Job, files: Mapping[str, Path], seconds: Mapping[str, float]) -> None:
         """A job's files are all in place. `seconds` are those of the steps in Blender."""
         self._event("ready", job=job.id, files={k: str(v) for k, v in files.items()}, result=dict(job.result))
         if self._json:
             return
-        self._clear()
         result = job.result
         label = next((e.label for e in ENGINES if e.name == job.request.engine), job.request.engine)
         rows = [("engine", f"{label} {result.get('engine_version', '')}".rstrip())]
@@ -108,31 +100,14 @@ class Report:
 
     def failed(self, origin: str, error: EspalierError, job: str = "") -> None:
         """What was to be made from the file `origin` did not come out."""
-        self._clear()
-        fields = {"code": error.code, "cause": error.cause, "remedy": error.remedy, "detail": error.detail}
-        self._event("failed", job=job, image=origin, **fields)
         name = asset_name(origin) if is_url(origin) else Path(origin).name
-        print(f"espalier: {name}: {error}", file=sys.stderr)
-        if error.code == "internal":
-            print(error.detail, file=sys.stderr)
+        self._complain("failed", name, error, job=job, image=origin)
 
     def total(self, ready: int, failed: int) -> None:
         """The command is at its end."""
         self._event("done", ready=ready, failed=failed)
-        if not self._json and ready + failed > 1:
+        if ready + failed > 1:
             self._print(f"\n{ready} of {ready + failed} assets came out.")
-
-    def _event(self, event: str, **fields: Any) -> None:
-        if self._json:
-            self._print(json.dumps({"event": event, **fields}, ensure_ascii=False))
-
-    def _print(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
-
-    def _clear(self) -> None:
-        if self._live:
-            self._stream.write("\r\x1b[K")
 
 
 def _short(path: Path) -> str:

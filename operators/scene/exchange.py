@@ -65,11 +65,13 @@ def _bound_to_vertices(target: bpy.types.Object, mesh: bpy.types.Mesh) -> list[s
 
 
 def place_levels(
-    context: bpy.types.Context, job: Job, levels: int, target: bpy.types.Object, before: Path
+    context: bpy.types.Context, job: Job, levels: int, target: bpy.types.Object, before: Path, first: int = 0
 ) -> bpy.types.Collection:
-    """Return a new collection, beside `target`, with an object for each level of `job` where `target` is.
+    """Return a new collection, beside `target`, with an object for each level of `job`, from `first` on.
 
-    All but the first are hidden. Raises EspalierError `asset_missing` or `import_failed`, with nothing left behind.
+    They are where `target` is; all but level 0 are hidden.
+
+    Raises EspalierError `asset_missing` or `import_failed`, with nothing left behind.
     """
     if job.folder is None or not job.folder.is_dir():
         raise EspalierError("asset_missing", name=job.request.name)
@@ -77,9 +79,9 @@ def place_levels(
     name = job.request.name
     made: list[bpy.types.Object] = []
     try:
-        for level in range(levels):
+        for level in range(first, levels):
             folder = level_folder(job.folder, level)
-            made.append(_load(context, folder, context.scene, f"{name}_LOD{level}", movement))
+            made.append(_load(context, folder, context.scene, _level_name(job, level), movement))
     except EspalierError:
         for item in made:
             discard_asset(item)
@@ -87,13 +89,24 @@ def place_levels(
     collection = bpy.data.collections.new(f"{name} LODs")
     home = target.users_collection[0] if target.users_collection else context.scene.collection
     home.children.link(collection)
-    for level, item in enumerate(made):
+    for level, item in enumerate(made, first):
         collection.objects.link(item)
         item.matrix_world = target.matrix_world
-        write_properties(item, {**properties_of(job), "level": level})
+        mark_level(item, job, level)
         item.hide_set(level > 0)
         item.hide_render = level > 0
     return collection
+
+
+def mark_level(target: bpy.types.Object, job: Job, level: int) -> None:
+    """Let `target`, its mesh and its material be called after a level of `job`, and its properties tell the level."""
+    write_properties(target, {**properties_of(job), "level": level})
+    for block in (target, target.data, *target.data.materials):
+        block.name = _level_name(job, level)
+
+
+def _level_name(job: Job, level: int) -> str:
+    return f"{job.request.name}_LOD{level}"
 
 
 def _load(

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAIN = {
     *(
         "engine.addresses",
+        "engine.batch_errors",
         "engine.environment_errors",
         "engine.errors",
         "engine.files",
@@ -35,8 +36,14 @@ ROOMS = {
     "engine.parameters": set(),
     "engine.addresses": set(),
     "engine.errors": {
-        *("engine.environment_errors", "engine.remote_errors", "engine.trellis2_errors", "engine.weights_errors"),
+        "engine.batch_errors",
+        "engine.environment_errors",
+        "engine.remote_errors",
+        "engine.trellis2_errors",
+        "engine.weights_errors",
     },
+    "engine.batch": PLAIN,
+    "engine.batch_errors": set(),
     "engine.environment_errors": set(),
     "engine.remote_errors": set(),
     "engine.trellis2_errors": set(),
