@@ -35,6 +35,7 @@ from engine.request import GenerationRequest  # noqa: E402
 from tests.engine import trellis2_checkpoint  # noqa: E402
 from tests.engine.test_trellis2_mapping import ROWS  # noqa: E402
 from tests.engine.trellis2_harness import GIB, QUICK, PretendGpu, one_thread, standin, watched  # noqa: E402
+from tests.engine.trellis2_harness import KEPT as STAGES  # noqa: E402
 
 one_thread()
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -110,7 +111,7 @@ def test_from_image_to_glb_on_the_cpu(settings: Settings, tmp_path: Path) -> Non
     backend.close()
     again = Trellis2Backend(replace(settings, device="cpu"))
     repeated = generate(again, tmp_path / "again")
-    assert repeated.facts["stages_kept"] == ["features", "sparse_structure", "shape", "texture", "decode"]
+    assert repeated.facts["stages_kept"] == STAGES
     assert repeated.glb.read_bytes() == asset.glb.read_bytes()
 
 
@@ -197,7 +198,7 @@ def test_the_plan_and_the_time_are_told(settings: Settings, tmp_path: Path, monk
         asset = generate(on_gpu(replace(settings, cache=None), PretendGpu(free=free)), tmp_path / "out", told=told)
         assert asset.facts["plan"] == plan
         assert any("seconds" in one.note and "models" in one.note for one in told)
-        assert set(asset.facts["peak_memory_mb"]) == {"features", "sparse_structure", "shape", "texture", "decode"}
+        assert set(asset.facts["peak_memory_mb"]) == set(STAGES)
 
 
 @pytest.mark.usefixtures("quick_export")

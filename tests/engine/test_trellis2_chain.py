@@ -20,6 +20,7 @@ from engine.backends.trellis2.device import is_out_of_memory  # noqa: E402
 from engine.errors import EspalierError  # noqa: E402
 from engine.progress import Cancelled  # noqa: E402
 from tests.engine import trellis2_checkpoint  # noqa: E402
+from tests.engine.trellis2_harness import KEPT as STAGES  # noqa: E402
 from tests.engine.trellis2_harness import (  # noqa: E402
     MODELS,
     QUICK,
@@ -34,7 +35,6 @@ from tests.engine.trellis2_harness import (  # noqa: E402
 
 one_thread()
 LARGE = 1 << 30
-STAGES = ["features", "sparse_structure", "shape", "texture", "decode"]
 CASCADE = {"resolution": "1024"}
 
 
@@ -128,9 +128,9 @@ def test_a_second_run_repeats_nothing(weights: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "kept"),
     [
-        ({"texture_size": "2048", "remesh": True, "decimation_target": 20000}, 5),
-        ({"tex_slat_guidance_strength": 2.0}, 3),
-        ({"tex_slat_sampling_steps": 3}, 3),
+        ({"texture_size": "2048", "remesh": True, "decimation_target": 20000}, 6),
+        ({"tex_slat_guidance_strength": 2.0}, 4),
+        ({"tex_slat_sampling_steps": 3}, 4),
         ({"shape_slat_rescale_t": 2.0}, 2),
         ({"max_num_tokens": 2048}, 2),
         ({"ss_guidance_interval_start": 0.1}, 1),
@@ -175,7 +175,8 @@ def test_a_new_seed_for_the_texture_keeps_the_shape(weights: Path, tmp_path: Pat
     first = Job(weights, cache=cache).make()
     job = Job(weights, cache=cache, texture_seed=9)
     made = job.make()
-    assert job.chain.account.kept == STAGES[:3]
+    assert job.chain.account.kept == STAGES[:4]
+    assert job.ran == ["tex_slat_flow_model_512"] * len(job.ran[:-1]) + ["tex_slat_decoder"]
     assert np.array_equal(made.vertices, first.vertices)
     assert not np.array_equal(made.attributes, first.attributes)
     assert same(made, Job(weights, texture_seed=9).make())
@@ -185,10 +186,10 @@ def test_a_new_seed_for_the_texture_keeps_the_shape(weights: Path, tmp_path: Pat
 def test_what_a_crash_left_is_gone_on_with(weights: Path, tmp_path: Path, stage: str) -> None:
     cache = Cache(tmp_path, LARGE)
     expected = Job(weights).make()
-    first = {"sparse_structure": MODELS["512"][1], "shape": MODELS["512"][3], "texture": MODELS["512"][4]}
+    first = dict(zip(STAGES[1:], (MODELS["512"][index] for index in (1, 3, 4, 6, 7)), strict=True))
 
     def fail(name: str) -> None:
-        if name == first.get(stage, "shape_slat_decoder"):
+        if name == first[stage]:
             raise SystemExit
 
     with pytest.raises(SystemExit):
@@ -259,7 +260,7 @@ def test_another_failure_is_told_and_not_tried_again(weights: Path) -> None:
     assert not is_out_of_memory(caught.value)
 
 
-@pytest.mark.parametrize("model", MODELS["1024_cascade"][:-1])
+@pytest.mark.parametrize("model", MODELS["1024_cascade"])
 def test_a_cancel_at_each_model_is_heard_within_a_step(weights: Path, model: str) -> None:
     asked = False
 

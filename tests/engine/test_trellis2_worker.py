@@ -65,13 +65,13 @@ def test_a_crash_is_told_and_a_retry_goes_on_where_it_was(launch: Launch, tmp_pa
         drive(queue, timeout_s=PATIENT_S)
         made = queue.job(job)
         assert made.state is State.READY, made.error
-        assert made.result["facts"]["stages_kept"] == ["features", "sparse_structure", "shape"]
+        assert made.result["facts"]["stages_kept"] == ["features", "sparse_structure", "shape", "decode_shape"]
         assert made.folder is not None
         names = {path.name for path in made.folder.iterdir()}
         assert names >= {"asset.glb", "thumbnail.png", "full.npz", "import", "request.json", "result.json"}
         assert made.result["engine"] == "trellis2"
         assert made.result["facts"]["plan"] == "host"
-        assert made.result["stages"].keys() >= {"check", "features", "shape", "texture", "decode", "export"}
+        assert made.result["stages"].keys() >= {"check", "features", "shape", "texture", "decode_texture", "export"}
     finally:
         queue.close()
 

@@ -110,6 +110,6 @@ def test_finished_stages_are_taken_up_again(backend: Any, picture: Path, tmp_pat
     assert "sparse_structure" not in first.facts["stages_kept"]
     again = GenerationRequest.create(picture, "trellis2", {**parameters, "tex_slat_guidance_strength": 2.5})
     second, other, _ = generate(backend, again, tmp_path / "second")
-    assert second.facts["stages_kept"] == ["features", "sparse_structure", "shape"]
+    assert second.facts["stages_kept"] == ["features", "sparse_structure", "shape", "decode_shape"]
     assert np.array_equal(full["positions"], other["positions"])
     assert not np.array_equal(full["attributes"], other["attributes"])

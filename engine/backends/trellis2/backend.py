@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -187,6 +188,7 @@ class Trellis2Backend:
         """Leave nothing on the GPU after a job that gave no result."""
         if self._ready is None:
             return
+        _forget_locals(error)
         if isinstance(error, (Cancelled, EspalierError)):
             self._ready.models.leave()
         else:
@@ -214,6 +216,16 @@ class Trellis2Backend:
                     self._ready.models.leave()
             finally:
                 self._lock.release()
+
+
+def _forget_locals(error: BaseException) -> None:
+    """Let go of the tensors that the functions still hold which `error` has ended: their memory is given back then."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        traceback.clear_frames(following.__traceback__)
+        following = following.__cause__ or following.__context__
 
 
 def _keep_full(decoded: Decoded, folder: Path, run: Run) -> None:
