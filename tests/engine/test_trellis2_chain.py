@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ pytest.importorskip("transformers", reason="transformers is not installed in thi
 from engine.backends.trellis2 import memory  # noqa: E402
 from engine.backends.trellis2.cache import Cache  # noqa: E402
 from engine.backends.trellis2.device import is_out_of_memory  # noqa: E402
+from engine.backends.trellis2.pipeline import never_empty  # noqa: E402
 from engine.errors import EspalierError  # noqa: E402
 from engine.progress import Cancelled  # noqa: E402
 from tests.engine import trellis2_checkpoint  # noqa: E402
@@ -364,3 +367,69 @@ def test_times_are_remembered(tmp_path: Path) -> None:
     assert memory.Times(None).estimate("GPU", "512", memory.ON_HOST) is None
     assert memory.told(resident, 17.2).endswith("About 17 seconds.")
     assert memory.told(resident, 300.0).endswith("About 5 minutes.")
+
+
+@pytest.mark.parametrize("name", ["shape_slat_flow_model_512", "tex_slat_decoder"])
+def test_what_is_not_a_number_is_told_and_never_kept(weights: Path, tmp_path: Path, name: str) -> None:
+    """A fault of the GPU would else be taken up again by every later job."""
+    cache = Cache(tmp_path, LARGE)
+    job = Job(weights, cache=cache)
+
+    def spoil(ran: str) -> None:
+        if ran == name:
+            job.models[name].out.bias.data.fill_(torch.nan)
+
+    job.watch = spoil
+    with pytest.raises(EspalierError) as caught:
+        job.make()
+    assert caught.value.code == "trellis2_broken"
+    assert "not numbers" in caught.value.cause
+    whole = Job(weights, cache=cache)
+    assert same(whole.make(), Job(weights).make())
+    assert whole.chain.account.kept == STAGES[: 2 if name.startswith("shape") else 5]
+
+
+def test_memory_of_what_failed_is_free_before_the_next_plan_begins(weights: Path) -> None:
+    held: list[weakref.ref[Any]] = []
+    left: list[bool] = []
+
+    class Gpu(PretendGpu):
+        def release(self) -> None:
+            super().release()
+            left.extend(one() is not None for one in held)
+
+    def fail(name: str) -> None:
+        if name == "shape_slat_decoder" and not held:
+            large = torch.zeros(8)
+            held.append(weakref.ref(large))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    job = Job(weights, Gpu(), watch=fail)
+    job.make()
+    assert job.chain.account.repeated == ["decode_shape"]
+    assert left
+    assert not left[-1]
+    assert left.count(True) <= 1, "but for the way out of the failed stage itself"
+
+
+def test_a_shape_with_nothing_left_is_told_as_such() -> None:
+    """Upstream's decoder would go on, into whatever error a tensor without rows leads to."""
+
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.updown = torch.nn.Identity()
+
+        def forward(self, x: Any) -> Any:
+            return self.updown(x).coords.amax()
+
+    block = Block()
+    some, none = (SimpleNamespace(coords=torch.zeros(count, 4)) for count in (3, 0))
+    with never_empty(block, "cat.png"):
+        block(some)
+        with pytest.raises(EspalierError) as caught:
+            block(none)
+    assert caught.value.code == "trellis2_empty"
+    assert "cat.png" in caught.value.cause
+    with pytest.raises(RuntimeError, match="amax"):
+        block(none)

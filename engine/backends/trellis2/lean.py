@@ -31,10 +31,11 @@ def in_pieces(models: Iterable[nn.Module]) -> Iterator[None]:
 
     The results are those of the whole, up to the order in which a library sums. Without models nothing changes.
     """
-    parts = [part for model in models for part in model.modules() if _widens(part)]
-    if not parts:
+    chosen = list(models)
+    if not chosen:
         yield
         return
+    parts = [part for model in chosen for part in model.modules() if _widens(part)]
     config: Any = import_module(_CONFIG)
     before = config.FLEX_GEMM_ALGO
     config.FLEX_GEMM_ALGO = ALGORITHM
