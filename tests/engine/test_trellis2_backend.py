@@ -74,11 +74,13 @@ def generate(
     image: Path = DATA / "rocket.png",
     told: list[Progress] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    texture_seed: int | None = None,
     **parameters: object,
 ) -> Asset:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    request = GenerationRequest.create(image, "trellis2", {**QUICK, "resolution": "512", **parameters})
+    given = {**QUICK, "resolution": "512", **parameters}
+    request = GenerationRequest.create(image, "trellis2", given, texture_seed=texture_seed)
     run = JobRun(backend.stages, (told if told is not None else []).append, cancelled)
     return backend.generate(request, folder, run)
 
@@ -173,6 +175,35 @@ def test_seed_and_preparing_arrive(settings: Settings, tmp_path: Path, quick_exp
     arrays = [np.load(asset.glb.with_name("full.npz"))["positions"] for asset in (first, same, other)]
     assert np.array_equal(arrays[0], arrays[1])
     assert not (arrays[0].shape == arrays[2].shape and np.array_equal(arrays[0], arrays[2]))
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_a_texture_seed_arrives_and_repeats_nothing_of_the_shape(settings: Settings, tmp_path: Path) -> None:
+    backend = on_gpu(settings)
+    first = generate(backend, tmp_path / "first")
+    ran: list[str] = []
+    with watched(ran.append):
+        second = generate(backend, tmp_path / "second", texture_seed=5)
+    assert set(ran) == {"tex_slat_flow_model_512", "tex_slat_decoder"}
+    assert second.facts["stages_kept"] == STAGES[:4]
+    assert second.facts["texture_seed"] == 5
+    assert "texture_seed" not in first.facts
+    kept = [dict(np.load(asset.glb.with_name("full.npz"))) for asset in (first, second)]
+    assert np.array_equal(kept[0]["positions"], kept[1]["positions"])
+    assert not np.array_equal(kept[0]["attributes"], kept[1]["attributes"])
+    again = generate(on_gpu(replace(settings, cache=None)), tmp_path / "again", texture_seed=5)
+    assert np.array_equal(np.load(again.glb.with_name("full.npz"))["attributes"], kept[1]["attributes"])
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_another_export_runs_no_model(settings: Settings, tmp_path: Path, quick_export: list[dict[str, Any]]) -> None:
+    backend = on_gpu(settings)
+    generate(backend, tmp_path / "first")
+    ran: list[str] = []
+    with watched(ran.append):
+        generate(on_gpu(settings), tmp_path / "second", texture_size="4096", decimation_target=50000, remesh=True)
+    assert ran == []
+    assert quick_export[1]["texture_size"] == 4096
 
 
 @pytest.mark.usefixtures("quick_export")

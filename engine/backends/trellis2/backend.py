@@ -113,6 +113,7 @@ class Trellis2Backend:
         chain = Chain(
             *(ready.assembled, ready.checkpoint, ready.models, ready.device, plans, cache, run, request.image),
             fast=self._settings.fast,
+            texture_seed=request.texture_seed,
         )
         decoded = chain.make(picture, called)
         with run.stage("export"):
@@ -128,6 +129,8 @@ class Trellis2Backend:
         if not chain.account.kept and not chain.account.repeated:
             self._times.note(ready.device.label, kind, plans[0], time.perf_counter() - start)
         facts = self._facts(ready, chain, decoded, called, made) | made.facts
+        if request.texture_seed is not None:
+            facts["texture_seed"] = request.texture_seed
         notices = [*chain.account.notices, *made.notices]
         if cache.problem is not None:
             notices.append(f"Finished stages could not be kept: {cache.problem.cause}")
