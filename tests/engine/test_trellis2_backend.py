@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -254,30 +253,6 @@ def test_nothing_stays_on_the_gpu_after_a_cancel_or_a_failure(settings: Settings
     assert backend.on_gpu
     backend.close()
     assert not backend.on_gpu
-
-
-@pytest.mark.usefixtures("quick_export")
-@pytest.mark.parametrize("end", [Cancelled, RuntimeError("CUDA error: unspecified launch failure")], ids=str)
-def test_what_the_ended_job_held_is_let_go_before_memory_is_given_back(
-    settings: Settings, tmp_path: Path, end: Any
-) -> None:
-    """PyTorch can give back only what no tensor holds, and an error holds those of every function that it has ended."""
-    held: list[weakref.ref[Any]] = []
-    left: list[bool] = []
-
-    class Gpu(PretendGpu):
-        def release(self) -> None:
-            left[:] = [one() is not None for one in held]
-
-    def fail(name: str) -> None:
-        if name == "tex_slat_flow_model_512":
-            large = torch.zeros(8)
-            held.append(weakref.ref(large))
-            raise end
-
-    with watched(fail), pytest.raises((Cancelled, EspalierError)):
-        generate(on_gpu(replace(settings, cache=None), Gpu()), tmp_path / "out")
-    assert left == [False]
 
 
 @pytest.mark.usefixtures("quick_export")

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages on the stand-in: seeds, the cache, too little memory at each model, a cancel at each, and the notices."""
+"""The stages on the stand-in: seeds, the cache, a cancel at each model, and the notices."""
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,6 @@ pytest.importorskip("transformers", reason="transformers is not installed in thi
 
 from engine.backends.trellis2 import memory  # noqa: E402
 from engine.backends.trellis2.cache import Cache  # noqa: E402
-from engine.backends.trellis2.device import is_out_of_memory  # noqa: E402
-from engine.backends.trellis2.pipeline import never_empty  # noqa: E402
 from engine.errors import EspalierError  # noqa: E402
 from engine.progress import Cancelled  # noqa: E402
 from tests.engine import trellis2_checkpoint  # noqa: E402
@@ -28,7 +24,6 @@ from tests.engine.trellis2_harness import (  # noqa: E402
     MODELS,
     QUICK,
     Job,
-    PretendGpu,
     called,
     one_thread,
     picture,
@@ -202,67 +197,6 @@ def test_what_a_crash_left_is_gone_on_with(weights: Path, tmp_path: Path, stage:
     assert job.chain.account.kept == STAGES[: STAGES.index(stage)]
 
 
-WORDS = {
-    "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-    "cuda": RuntimeError("[CuMesh] CUDA error: out of memory"),
-    "python": MemoryError(),
-}
-
-
-@pytest.mark.parametrize(
-    ("model", "words"),
-    [*((model, "torch") for model in MODELS["1024_cascade"]), ("fill_holes", "cuda"), ("shape_slat_decoder", "python")],
-)
-def test_too_little_memory_at_each_model_falls_to_the_next_plan(weights: Path, model: str, words: str) -> None:
-    failed: list[str] = []
-
-    def fail(name: str) -> None:
-        if name == model and not failed:
-            failed.append(name)
-            raise WORDS[words]
-
-    job = Job(weights, watch=fail)
-    made = job.make(**CASCADE)
-    assert failed == [model]
-    assert same(made, Job(weights).make(**CASCADE))
-    assert job.chain.account.plan == "staged"
-    assert len(job.chain.account.repeated) == 1
-    assert job.chain.account.notices == ["The GPU's memory ran out. " + memory.PLANS[1].words]
-    assert isinstance(job.device, PretendGpu)
-    assert job.device.released
-    assert not job.models.on_device
-
-
-@pytest.mark.parametrize("model", MODELS["1024_cascade"])
-def test_too_little_memory_for_every_plan_is_told(weights: Path, model: str) -> None:
-    def fail(name: str) -> None:
-        if name == model:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    job = Job(weights, PretendGpu(free=3 * 10**9, total=8 * 10**9), watch=fail)
-    with pytest.raises(EspalierError) as caught:
-        job.make(**CASCADE)
-    assert caught.value.code == "trellis2_memory"
-    assert "3.0 of 8.0 GB" in caught.value.cause
-    assert job.ran.count(model) == len(memory.PLANS)
-    assert not job.models.on_device
-
-
-def test_another_failure_is_told_and_not_tried_again(weights: Path) -> None:
-    def fail(name: str) -> None:
-        if name == "shape_slat_flow_model_512":
-            raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
-
-    job = Job(weights, watch=fail)
-    with pytest.raises(EspalierError) as caught:
-        job.make()
-    assert caught.value.code == "trellis2_broken"
-    assert "illegal memory access" in caught.value.cause
-    assert "more" not in caught.value.cause
-    assert job.ran.count("shape_slat_flow_model_512") == 1
-    assert not is_out_of_memory(caught.value)
-
-
 @pytest.mark.parametrize("model", MODELS["1024_cascade"])
 def test_a_cancel_at_each_model_is_heard_within_a_step(weights: Path, model: str) -> None:
     asked = False
@@ -367,69 +301,3 @@ def test_times_are_remembered(tmp_path: Path) -> None:
     assert memory.Times(None).estimate("GPU", "512", memory.ON_HOST) is None
     assert memory.told(resident, 17.2).endswith("About 17 seconds.")
     assert memory.told(resident, 300.0).endswith("About 5 minutes.")
-
-
-@pytest.mark.parametrize("name", ["shape_slat_flow_model_512", "tex_slat_decoder"])
-def test_what_is_not_a_number_is_told_and_never_kept(weights: Path, tmp_path: Path, name: str) -> None:
-    """A fault of the GPU would else be taken up again by every later job."""
-    cache = Cache(tmp_path, LARGE)
-    job = Job(weights, cache=cache)
-
-    def spoil(ran: str) -> None:
-        if ran == name:
-            job.models[name].out.bias.data.fill_(torch.nan)
-
-    job.watch = spoil
-    with pytest.raises(EspalierError) as caught:
-        job.make()
-    assert caught.value.code == "trellis2_broken"
-    assert "not numbers" in caught.value.cause
-    whole = Job(weights, cache=cache)
-    assert same(whole.make(), Job(weights).make())
-    assert whole.chain.account.kept == STAGES[: 2 if name.startswith("shape") else 5]
-
-
-def test_memory_of_what_failed_is_free_before_the_next_plan_begins(weights: Path) -> None:
-    held: list[weakref.ref[Any]] = []
-    left: list[bool] = []
-
-    class Gpu(PretendGpu):
-        def release(self) -> None:
-            super().release()
-            left.extend(one() is not None for one in held)
-
-    def fail(name: str) -> None:
-        if name == "shape_slat_decoder" and not held:
-            large = torch.zeros(8)
-            held.append(weakref.ref(large))
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    job = Job(weights, Gpu(), watch=fail)
-    job.make()
-    assert job.chain.account.repeated == ["decode_shape"]
-    assert left
-    assert not left[-1]
-    assert left.count(True) <= 1, "but for the way out of the failed stage itself"
-
-
-def test_a_shape_with_nothing_left_is_told_as_such() -> None:
-    """Upstream's decoder would go on, into whatever error a tensor without rows leads to."""
-
-    class Block(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.updown = torch.nn.Identity()
-
-        def forward(self, x: Any) -> Any:
-            return self.updown(x).coords.amax()
-
-    block = Block()
-    some, none = (SimpleNamespace(coords=torch.zeros(count, 4)) for count in (3, 0))
-    with never_empty(block, "cat.png"):
-        block(some)
-        with pytest.raises(EspalierError) as caught:
-            block(none)
-    assert caught.value.code == "trellis2_empty"
-    assert "cat.png" in caught.value.cause
-    with pytest.raises(RuntimeError, match="amax"):
-        block(none)
