@@ -35,6 +35,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trellis2_checkpoint.write(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of compiled modules of all workers here: to compile those of PyTorch takes most of a start."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(autouse=True)
+def bytecode(tmp_path: Path, compiled: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "bytecode").symlink_to(compiled, target_is_directory=True)
+
+
 @pytest.fixture
 def launch(weights: Path, tmp_path: Path) -> Launch:
     import torch
