@@ -7,14 +7,15 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 from .errors import EspalierError
 from .parameters import (
+    BY_NAME,
     ENGINES,
     FACES_LEAST,
     INTERVALS,
@@ -25,6 +26,13 @@ from .parameters import (
     Value,
 )
 
+TEXTURE_SEED = replace(
+    BY_NAME["seed"],
+    name="texture_seed",
+    label="Texture Seed",
+    help="Start of the random numbers of the texture alone: another one colors the same shape anew",
+)
+"""No parameter of the API: for an engine that keeps the shape and samples the texture by itself."""
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -136,16 +144,24 @@ class GenerationRequest:
     """One image, one engine and all 34 settings. Make it with `create`, which validates.
 
     `image` is an absolute path (or a URL, for the remote engine), `parameters` holds every parameter but the image.
+    `texture_seed` is for an engine that samples the texture by itself: random numbers of its own, None for what follows
+    from the seed.
     """
 
     image: str
     engine: str
     name: str
     parameters: Mapping[str, Value]
+    texture_seed: int | None = None
 
     @classmethod
     def create(
-        cls, image: str | Path, engine: str, parameters: Mapping[str, object] | None = None, name: str = ""
+        cls,
+        image: str | Path,
+        engine: str,
+        parameters: Mapping[str, object] | None = None,
+        name: str = "",
+        texture_seed: object = None,
     ) -> GenerationRequest:
         """Return a validated request; parameters that are not given have their defaults.
 
@@ -159,16 +175,18 @@ class GenerationRequest:
             raise EspalierError("engine_unknown", name=engine, known=", ".join(known))
         values = complete_parameters(parameters or {})
         source = text if is_url(text) else str(Path(text).expanduser().absolute())
-        return cls(source, engine, name.strip() or asset_name(source), MappingProxyType(values))
+        seed = None if texture_seed is None else int(parse_value(TEXTURE_SEED, texture_seed))
+        return cls(source, engine, name.strip() or asset_name(source), MappingProxyType(values), seed)
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain JSON data."""
-        return {
+        data = {
             "image": self.image,
             "engine": self.engine,
             "name": self.name,
             "parameters": dict(self.parameters),
         }
+        return data if self.texture_seed is None else {**data, "texture_seed": self.texture_seed}
 
     @classmethod
     def from_json(cls, data: object) -> GenerationRequest:
@@ -181,7 +199,7 @@ class GenerationRequest:
             raise EspalierError("request_invalid", reason="image, engine and name must be texts")
         if not isinstance(parameters, dict):
             raise EspalierError("request_invalid", reason="parameters is not an object")
-        return cls.create(image, engine, parameters, name)
+        return cls.create(image, engine, parameters, name, cast("dict[str, Any]", data).get("texture_seed"))
 
     def digest(self) -> str:
         """Return the SHA-256 of the request, the same for the same request on every machine."""

@@ -33,6 +33,7 @@ class ESPALIER_OT_generate(bpy.types.Operator):
     engine: bpy.props.EnumProperty(
         name="Engine", description="Who makes the asset", items=engine_items(), options={"SKIP_SAVE"}
     )
+    texture_seed: trellis2.texture_seed_property(options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -89,7 +90,10 @@ class ESPALIER_OT_generate(bpy.types.Operator):
         elif engine == trellis2.ENGINE:
             trellis2.ensure_ready()
         image, name = self._image(settings, context.scene)
-        return GenerationRequest.create(image, engine, values, name), " ".join(told)
+        texture_seed = trellis2.texture_seed(
+            self if self.properties.is_property_set("texture_seed") else settings, engine
+        )
+        return GenerationRequest.create(image, engine, values, name, texture_seed), " ".join(told)
 
     def _image(self, settings: EspalierSettings, scene: bpy.types.Scene) -> tuple[str | Path, str]:
         """Return the file or address of the image, and what the asset is called: empty, as the file."""

@@ -161,6 +161,7 @@ class EspalierSettings(bpy.types.PropertyGroup):
         name="Engine", description="Who makes the asset", items=engine_items(), update=_engine_chosen
     )
     lods: LODS_PROPERTY
+    texture_seed: trellis2.texture_seed_property()
 
     def values(self) -> dict[str, Value]:
         """Return every setting as plain data, floats rounded to what the panel shows."""

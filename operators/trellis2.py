@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import bpy
 
 from ..engine.environments.profiles import CUDA, WEIGHTS
 from ..engine.errors import EspalierError
+from ..engine.request import TEXTURE_SEED
 from . import account, environments, session
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ AUTOMATIC = "automatic"
 _ACTS = {"installable": "install", "broken": "repair", "impossible": ""}
 """Condition of an environment -> what helps."""
 _ABSENT = ("trellis2_weights_none", "trellis2_weights_missing")
+
+FOLLOWS = -1
+"""The texture seed in the panel that stands for none of its own."""
 
 _stages_bytes: int | None = None
 
@@ -90,6 +96,23 @@ def ensure_ready() -> None:
     obstacle = environments.state.obstacle
     if obstacle is not None:
         raise obstacle.error
+
+
+def texture_seed_property(**options: Any) -> Any:
+    """Return the Blender property that shows the texture seed."""
+    return bpy.props.IntProperty(
+        name=TEXTURE_SEED.label,
+        description=f"{TEXTURE_SEED.help}. The shape comes from the Stage Cache if it is still there. "
+        f"{FOLLOWS}: it follows from the Seed",
+        default=FOLLOWS,
+        min=FOLLOWS,
+        **options,
+    )
+
+
+def texture_seed(owner: bpy.types.PropertyGroup, engine: str) -> int | None:
+    """Return the texture seed that `owner` asks `engine` for, None for none of its own."""
+    return owner.texture_seed if engine == ENGINE and owner.texture_seed != FOLLOWS else None
 
 
 def notices() -> tuple[str, ...]:

@@ -11,9 +11,13 @@ from ..operators.text import draw_wrapped
 
 
 def draw_readiness(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
-    """Draw what keeps TRELLIS.2 from running with what helps, and the notices of its parts."""
+    """Draw TRELLIS.2's own setting, what keeps it from running with what helps, and the notices of its parts."""
     if settings.engine != trellis2.ENGINE:
         return
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    column.prop(settings, "texture_seed")
     obstacle = trellis2.known_obstacle(settings.engine)
     if obstacle is not None:
         _draw_obstacle(layout.box(), context, obstacle)

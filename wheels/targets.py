@@ -32,7 +32,7 @@ ENVIRONMENTS = {
         "PyTorch for the processor, to test the CUDA engine (1 GB, once)",
         without=(
             *("cuda-bindings", "cuda-toolkit", "nvidia-cudnn-cu13", "nvidia-cusparselt-cu13", "nvidia-nccl-cu13"),
-            *("nvidia-nvshmem-cu13", "triton"),
+            *("nvidia-nvshmem-cu13", "torchvision", "triton"),
         ),
         # The build for the processor alone: the registry's wants a gigabyte of CUDA beside it.
         builds={"torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)},

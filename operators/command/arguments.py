@@ -13,7 +13,7 @@ from ...engine import __version__
 from ...engine.backends import available
 from ...engine.errors import EspalierError
 from ...engine.parameters import ENGINES, GROUPS, REBUILD_SETTINGS, SETTINGS, Parameter
-from ...engine.request import GenerationRequest, RebuildRequest, Request, complete_from
+from ...engine.request import TEXTURE_SEED, GenerationRequest, RebuildRequest, Request, complete_from
 from .. import trellis2
 from . import NAME, batch_arguments, doctor, install
 
@@ -72,12 +72,17 @@ def parse(argv: Sequence[str]) -> Options | install.Installation | doctor.Checku
     fast = getattr(known, "fast", False)
     if fast and known.engine != trellis2.ENGINE:
         raise EspalierError("arguments_invalid", reason=f"--fast is for --engine {trellis2.ENGINE} only")
+    texture_seed = getattr(known, TEXTURE_SEED.name, None)
+    if texture_seed is not None and known.engine != trellis2.ENGINE:
+        raise EspalierError("arguments_invalid", reason=f"--{TEXTURE_SEED.name} is for --engine {trellis2.ENGINE} only")
     given = {p.name: getattr(known, p.name) for p in table if getattr(known, p.name) is not None}
     if known.command == "batch":
         return batch_arguments.read(known, given)
     requests: list[Request]
     if known.command == "generate":
-        requests = [GenerationRequest.create(image, known.engine, given) for image in known.inputs]
+        requests = [
+            GenerationRequest.create(image, known.engine, given, texture_seed=texture_seed) for image in known.inputs
+        ]
     else:
         lods = known.lods.split(",") if known.lods else ()
         requests = [RebuildRequest.create(source, given, lods) for source in known.inputs]
@@ -136,6 +141,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     names = available()
     engines = "; ".join(f"{engine.name}: {engine.help}" for engine in ENGINES if engine.name in names)
     generate.add_argument("--engine", default=names[0], metavar="NAME", help=f"{engines} (default: {names[0]})")
+    generate.add_argument(
+        *(f"--{TEXTURE_SEED.name}", f"--{TEXTURE_SEED.name.replace('_', '-')}"),
+        metavar="VALUE",
+        help=f"with --engine {trellis2.ENGINE}: {TEXTURE_SEED.help} (default: follows from the seed)",
+    )
     rebuild = commands.add_parser(
         "rebuild",
         help="remesh, decimate, unwrap and bake finished GLB files",

@@ -244,6 +244,53 @@ def test_fast_on_the_command_line_is_for_that_command(
     assert "--engine trellis2" in capfd.readouterr().err
 
 
+def test_a_texture_seed_goes_with_the_request(
+    espalier, environments, stand, weights, shown, picture, session, monkeypatch
+):
+    stand("ready")
+    settings = bpy.context.scene.espalier
+    settings.engine = "draft"
+    panel = espalier.module("panels.sidebar").ESPALIER_PT_main
+    draw = lambda: drawn(panel, bpy.context.scene, bpy.context.preferences)  # noqa: E731
+    assert "texture_seed" not in draw().properties, "no other engine has one"
+    settings.engine = "trellis2"
+    assert "texture_seed" in draw().properties
+    asked = []
+    error = espalier.module("engine.errors").EspalierError
+
+    def submit(request, *_args, **_options):
+        asked.append(request.texture_seed)
+        raise error("python_missing")
+
+    monkeypatch.setattr(session, "submit", submit)
+
+    def generate(**options):
+        with pytest.raises(RuntimeError):
+            bpy.ops.espalier.generate(filepath=str(picture), **options)
+
+    generate()
+    settings.texture_seed = 11
+    generate()
+    generate(engine="draft")
+    generate(texture_seed=3)
+    generate(texture_seed=-1)
+    settings.texture_seed = -1
+    assert asked == [None, 11, None, 3, None]
+
+
+def test_a_texture_seed_on_the_command_line(espalier, environments, picture, main, capfd):
+    parse = espalier.module("operators.command.arguments").parse
+    arguments = ["generate", str(picture), "-o", str(picture.parent / "a.glb")]
+    for flag in ("--texture_seed", "--texture-seed"):
+        (item,) = parse([*arguments, "--engine", "trellis2", flag, "9"]).items
+        assert item.request.texture_seed == 9
+    assert parse([*arguments, "--engine", "trellis2"]).items[0].request.texture_seed is None
+    assert main([*arguments, "--texture_seed", "9"]) == 2
+    assert "--engine trellis2" in capfd.readouterr().err
+    assert main([*arguments, "--engine", "trellis2", "--texture_seed", "red"]) == 2
+    assert "texture_seed" in capfd.readouterr().err
+
+
 def test_the_preferences_offer_it_and_name_variables_that_come_first(espalier, environments, preferences, monkeypatch):
     table = espalier.module("operators.preferences")
     drawing = Drawing()

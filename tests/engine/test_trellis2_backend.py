@@ -35,6 +35,7 @@ from engine.request import GenerationRequest  # noqa: E402
 from tests.engine import trellis2_checkpoint  # noqa: E402
 from tests.engine.test_trellis2_mapping import ROWS  # noqa: E402
 from tests.engine.trellis2_harness import GIB, QUICK, PretendGpu, one_thread, standin, watched  # noqa: E402
+from tests.engine.trellis2_harness import KEPT as STAGES  # noqa: E402
 
 one_thread()
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -72,11 +73,13 @@ def generate(
     image: Path = DATA / "rocket.png",
     told: list[Progress] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    texture_seed: int | None = None,
     **parameters: object,
 ) -> Asset:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    request = GenerationRequest.create(image, "trellis2", {**QUICK, "resolution": "512", **parameters})
+    given = {**QUICK, "resolution": "512", **parameters}
+    request = GenerationRequest.create(image, "trellis2", given, texture_seed=texture_seed)
     run = JobRun(backend.stages, (told if told is not None else []).append, cancelled)
     return backend.generate(request, folder, run)
 
@@ -110,7 +113,7 @@ def test_from_image_to_glb_on_the_cpu(settings: Settings, tmp_path: Path) -> Non
     backend.close()
     again = Trellis2Backend(replace(settings, device="cpu"))
     repeated = generate(again, tmp_path / "again")
-    assert repeated.facts["stages_kept"] == ["features", "sparse_structure", "shape", "texture", "decode"]
+    assert repeated.facts["stages_kept"] == STAGES
     assert repeated.glb.read_bytes() == asset.glb.read_bytes()
 
 
@@ -174,6 +177,35 @@ def test_seed_and_preparing_arrive(settings: Settings, tmp_path: Path, quick_exp
 
 
 @pytest.mark.usefixtures("quick_export")
+def test_a_texture_seed_arrives_and_repeats_nothing_of_the_shape(settings: Settings, tmp_path: Path) -> None:
+    backend = on_gpu(settings)
+    first = generate(backend, tmp_path / "first")
+    ran: list[str] = []
+    with watched(ran.append):
+        second = generate(backend, tmp_path / "second", texture_seed=5)
+    assert set(ran) == {"tex_slat_flow_model_512", "tex_slat_decoder"}
+    assert second.facts["stages_kept"] == STAGES[:4]
+    assert second.facts["texture_seed"] == 5
+    assert "texture_seed" not in first.facts
+    kept = [dict(np.load(asset.glb.with_name("full.npz"))) for asset in (first, second)]
+    assert np.array_equal(kept[0]["positions"], kept[1]["positions"])
+    assert not np.array_equal(kept[0]["attributes"], kept[1]["attributes"])
+    again = generate(on_gpu(replace(settings, cache=None)), tmp_path / "again", texture_seed=5)
+    assert np.array_equal(np.load(again.glb.with_name("full.npz"))["attributes"], kept[1]["attributes"])
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_another_export_runs_no_model(settings: Settings, tmp_path: Path, quick_export: list[dict[str, Any]]) -> None:
+    backend = on_gpu(settings)
+    generate(backend, tmp_path / "first")
+    ran: list[str] = []
+    with watched(ran.append):
+        generate(on_gpu(settings), tmp_path / "second", texture_size="4096", decimation_target=50000, remesh=True)
+    assert ran == []
+    assert quick_export[1]["texture_size"] == 4096
+
+
+@pytest.mark.usefixtures("quick_export")
 def test_a_lowered_resolution_is_told_in_the_panel_and_in_the_result(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +229,7 @@ def test_the_plan_and_the_time_are_told(settings: Settings, tmp_path: Path, monk
         asset = generate(on_gpu(replace(settings, cache=None), PretendGpu(free=free)), tmp_path / "out", told=told)
         assert asset.facts["plan"] == plan
         assert any("seconds" in one.note and "models" in one.note for one in told)
-        assert set(asset.facts["peak_memory_mb"]) == {"features", "sparse_structure", "shape", "texture", "decode"}
+        assert set(asset.facts["peak_memory_mb"]) == set(STAGES)
 
 
 @pytest.mark.usefixtures("quick_export")

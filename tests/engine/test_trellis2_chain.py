@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages on the stand-in: seeds, the cache, too little memory at each model, a cancel at each, and the notices."""
+"""The stages on the stand-in: seeds, the cache, a cancel at each model, and the notices."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ pytest.importorskip("transformers", reason="transformers is not installed in thi
 
 from engine.backends.trellis2 import memory  # noqa: E402
 from engine.backends.trellis2.cache import Cache  # noqa: E402
-from engine.backends.trellis2.device import is_out_of_memory  # noqa: E402
 from engine.errors import EspalierError  # noqa: E402
 from engine.progress import Cancelled  # noqa: E402
 from tests.engine import trellis2_checkpoint  # noqa: E402
+from tests.engine.trellis2_harness import KEPT as STAGES  # noqa: E402
 from tests.engine.trellis2_harness import (  # noqa: E402
     MODELS,
     QUICK,
     Job,
-    PretendGpu,
     called,
     one_thread,
     picture,
@@ -34,7 +33,6 @@ from tests.engine.trellis2_harness import (  # noqa: E402
 
 one_thread()
 LARGE = 1 << 30
-STAGES = ["features", "sparse_structure", "shape", "texture", "decode"]
 CASCADE = {"resolution": "1024"}
 
 
@@ -128,9 +126,9 @@ def test_a_second_run_repeats_nothing(weights: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "kept"),
     [
-        ({"texture_size": "2048", "remesh": True, "decimation_target": 20000}, 5),
-        ({"tex_slat_guidance_strength": 2.0}, 3),
-        ({"tex_slat_sampling_steps": 3}, 3),
+        ({"texture_size": "2048", "remesh": True, "decimation_target": 20000}, 6),
+        ({"tex_slat_guidance_strength": 2.0}, 4),
+        ({"tex_slat_sampling_steps": 3}, 4),
         ({"shape_slat_rescale_t": 2.0}, 2),
         ({"max_num_tokens": 2048}, 2),
         ({"ss_guidance_interval_start": 0.1}, 1),
@@ -175,7 +173,8 @@ def test_a_new_seed_for_the_texture_keeps_the_shape(weights: Path, tmp_path: Pat
     first = Job(weights, cache=cache).make()
     job = Job(weights, cache=cache, texture_seed=9)
     made = job.make()
-    assert job.chain.account.kept == STAGES[:3]
+    assert job.chain.account.kept == STAGES[:4]
+    assert job.ran == ["tex_slat_flow_model_512"] * len(job.ran[:-1]) + ["tex_slat_decoder"]
     assert np.array_equal(made.vertices, first.vertices)
     assert not np.array_equal(made.attributes, first.attributes)
     assert same(made, Job(weights, texture_seed=9).make())
@@ -185,10 +184,10 @@ def test_a_new_seed_for_the_texture_keeps_the_shape(weights: Path, tmp_path: Pat
 def test_what_a_crash_left_is_gone_on_with(weights: Path, tmp_path: Path, stage: str) -> None:
     cache = Cache(tmp_path, LARGE)
     expected = Job(weights).make()
-    first = {"sparse_structure": MODELS["512"][1], "shape": MODELS["512"][3], "texture": MODELS["512"][4]}
+    first = dict(zip(STAGES[1:], (MODELS["512"][index] for index in (1, 3, 4, 6, 7)), strict=True))
 
     def fail(name: str) -> None:
-        if name == first.get(stage, "shape_slat_decoder"):
+        if name == first[stage]:
             raise SystemExit
 
     with pytest.raises(SystemExit):
@@ -198,68 +197,7 @@ def test_what_a_crash_left_is_gone_on_with(weights: Path, tmp_path: Path, stage:
     assert job.chain.account.kept == STAGES[: STAGES.index(stage)]
 
 
-WORDS = {
-    "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-    "cuda": RuntimeError("[CuMesh] CUDA error: out of memory"),
-    "python": MemoryError(),
-}
-
-
-@pytest.mark.parametrize(
-    ("model", "words"),
-    [*((model, "torch") for model in MODELS["1024_cascade"]), ("fill_holes", "cuda"), ("shape_slat_decoder", "python")],
-)
-def test_too_little_memory_at_each_model_falls_to_the_next_plan(weights: Path, model: str, words: str) -> None:
-    failed: list[str] = []
-
-    def fail(name: str) -> None:
-        if name == model and not failed:
-            failed.append(name)
-            raise WORDS[words]
-
-    job = Job(weights, watch=fail)
-    made = job.make(**CASCADE)
-    assert failed == [model]
-    assert same(made, Job(weights).make(**CASCADE))
-    assert job.chain.account.plan == "staged"
-    assert len(job.chain.account.repeated) == 1
-    assert job.chain.account.notices == ["The GPU's memory ran out. " + memory.PLANS[1].words]
-    assert isinstance(job.device, PretendGpu)
-    assert job.device.released
-    assert not job.models.on_device
-
-
 @pytest.mark.parametrize("model", MODELS["1024_cascade"])
-def test_too_little_memory_for_every_plan_is_told(weights: Path, model: str) -> None:
-    def fail(name: str) -> None:
-        if name == model:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    job = Job(weights, PretendGpu(free=3 * 10**9, total=8 * 10**9), watch=fail)
-    with pytest.raises(EspalierError) as caught:
-        job.make(**CASCADE)
-    assert caught.value.code == "trellis2_memory"
-    assert "3.0 of 8.0 GB" in caught.value.cause
-    assert job.ran.count(model) == len(memory.PLANS)
-    assert not job.models.on_device
-
-
-def test_another_failure_is_told_and_not_tried_again(weights: Path) -> None:
-    def fail(name: str) -> None:
-        if name == "shape_slat_flow_model_512":
-            raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
-
-    job = Job(weights, watch=fail)
-    with pytest.raises(EspalierError) as caught:
-        job.make()
-    assert caught.value.code == "trellis2_broken"
-    assert "illegal memory access" in caught.value.cause
-    assert "more" not in caught.value.cause
-    assert job.ran.count("shape_slat_flow_model_512") == 1
-    assert not is_out_of_memory(caught.value)
-
-
-@pytest.mark.parametrize("model", MODELS["1024_cascade"][:-1])
 def test_a_cancel_at_each_model_is_heard_within_a_step(weights: Path, model: str) -> None:
     asked = False
 

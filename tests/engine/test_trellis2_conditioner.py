@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ pytest.importorskip("safetensors", reason="safetensors is not installed in this 
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from engine.backends.trellis2 import conditioner  # noqa: E402
+from engine.backends.trellis2 import conditioner, kernels  # noqa: E402
 from engine.backends.trellis2.checkpoint import ModelFiles  # noqa: E402
 from engine.errors import EspalierError  # noqa: E402
 from tests.engine.trellis2_checkpoint import write_features  # noqa: E402
@@ -85,27 +86,56 @@ def image() -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 255, (70, 50, 3), np.uint8))
 
 
-OPERATORS: list[Any] = []
+class _Name(type):
+    """What torchvision would have: to be derived from or looked into, never called."""
+
+    def __getattr__(cls, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return name
 
 
-def mend_torchvision() -> None:
-    """Let a torchvision that was built for another PyTorch be imported without its operators: timm needs none."""
-    while find_spec("torchvision") is not None:
-        try:
-            __import__("torchvision")
-        except RuntimeError as error:
-            found = re.search(r"operator torchvision::(\w+) does not exist", str(error))
-            if found is None:
-                return
-            OPERATORS.append(torch.library.Library("torchvision", "FRAGMENT"))
-            OPERATORS[-1].define(f"{found[1]}(Tensor x) -> Tensor")
-            for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-                del sys.modules[name]
-        else:
-            return
+class _Names(ModuleType):
+    """A module with every name that is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Name(name, (), {})
 
 
-mend_torchvision()
+TORCHVISION = (
+    *("torchvision", "torchvision.datasets", "torchvision.models", "torchvision.models.feature_extraction"),
+    *("torchvision.ops", "torchvision.ops.misc", "torchvision.transforms", "torchvision.transforms.functional"),
+)
+
+
+def import_timm() -> None:
+    """Import timm where there is no torchvision, of which it wants names for what is not asked of it here.
+
+    The registry's torchvision cannot be loaded beside a PyTorch for the processor alone. The names are gone afterwards,
+    so that nothing else takes them for the package.
+    """
+    if find_spec("timm") is None or find_spec("torchvision") is not None:
+        return
+    kernels.standin._let_transformers_look()
+    ours = {path: module for path in TORCHVISION if (module := sys.modules.pop(path, None)) is not None}
+    for path in TORCHVISION:
+        module = _Names(path)
+        module.__spec__, module.__path__ = ModuleSpec(path, None, is_package=True), []
+        sys.modules[path] = module
+        parent, _, child = path.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)
+    try:
+        __import__("timm")
+    finally:
+        for path in TORCHVISION:
+            del sys.modules[path]
+        sys.modules.update(ours)
+
+
+import_timm()
 
 
 def files(folder: Path) -> ModelFiles:

@@ -75,6 +75,10 @@ def test_each_fault_has_one_remedy(changes: dict[str, Any], subject: str, remedy
     assert found[0].found
 
 
+def test_one_cause_is_one_fault() -> None:
+    assert [one.subject for one in faults(packages=lacking("torch", "transformers", "timm"))] == ["torch"]
+
+
 def test_what_has_a_stand_in_is_no_fault() -> None:
     changes = {"packages": lacking("flash_attn", "o_voxel", "nvdiffrast", "xformers", "timm"), "driver": None}
     assert faults(**changes) == []
@@ -93,8 +97,10 @@ def test_it_never_fails_for_what_could_not_be_found_out(lost: str) -> None:
 def test_this_machine_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("ESPALIER_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("CC", sys.executable)
     found = inspect()
     json.dumps(found)
+    assert found["compiler"] == sys.executable, "it is found without PyTorch too"
     assert found.keys() >= {"python", "packages", "driver", "torch", "device", "compiler", "weights", "disk"}
     assert "trellis2_weights_none" in json.dumps(found["weights"])
     lines = judge(found)

@@ -10,8 +10,9 @@ import pytest
 
 from engine.backends.trellis2.mapping import MAPPING, arguments
 from engine.backends.trellis2.settings import CACHE_GB, Settings
+from engine.errors import EspalierError
 from engine.parameters import BY_NAME, PARAMETERS
-from engine.request import complete_parameters
+from engine.request import GenerationRequest, complete_parameters
 
 # Parameter, a value other than the default, the call, its keyword, and what it must be there.
 ROWS: tuple[tuple[str, Any, str, str, Any], ...] = (
@@ -97,3 +98,17 @@ def test_settings_survive_the_environment(tmp_path: Any) -> None:
     assert Settings.from_environment({}, settings) == settings, "what is not said is as usual"
     said = Settings.from_environment({"ESPALIER_FAST": "0", "ESPALIER_PLAN": "staged"}, settings)
     assert (said.fast, said.plan, said.weights) == (False, "staged", settings.weights)
+
+
+def test_a_texture_seed_is_part_of_the_request_and_no_parameter() -> None:
+    plain, own = (GenerationRequest.create("a.png", "trellis2", texture_seed=seed) for seed in (None, "7"))
+    assert own.texture_seed == 7
+    assert own.parameters == plain.parameters
+    assert "texture_seed" not in plain.to_json(), "what is asked for without one is digested as ever"
+    assert GenerationRequest.from_json(own.to_json()) == own
+    assert GenerationRequest.from_json(plain.to_json()) == plain
+    assert own.digest() != plain.digest()
+    for wrong in (-1, 2**31, 1.5, "red", True):
+        with pytest.raises(EspalierError) as caught:
+            GenerationRequest.create("a.png", "trellis2", texture_seed=wrong)
+        assert "texture_seed" in caught.value.cause

@@ -9,8 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed in this environment")
 
+from engine.backends.trellis2.mapping import arguments  # noqa: E402
 from engine.backends.trellis2.sampler import REUSE_BELOW, steered  # noqa: E402
 from engine.progress import Cancelled  # noqa: E402
+from engine.request import complete_parameters  # noqa: E402
 from tests.engine.trellis2_harness import one_thread, standin  # noqa: E402
 
 one_thread()
@@ -126,3 +128,46 @@ def test_fast_mode_stays_near_where_the_velocity_hardly_changes() -> None:
     near = sample(sampler, Model(speed=0.05))
     assert sampler.skipped
     assert (near - exact).norm() < REUSE_BELOW * exact.norm()
+
+
+class Mixture(torch.nn.Module):
+    """A flow that is known: the velocity from noise to a mixture of 256 Gaussians, a quarter of them with the picture.
+
+    What a model that has learned this distribution without error would answer, in closed form.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centers = torch.randn(256, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        self.width, self.ran = 0.5, 0
+
+    def forward(self, x: Any, t: Any, cond: Any) -> Any:
+        self.ran += 1
+        t, centers = float(t[0]) / 1000, self.centers[:64] if bool(cond.any()) else self.centers
+        spread = ((1 - t) * self.width) ** 2 + t**2
+        far = (x[..., None, :] - (1 - t) * centers).square().sum(dim=-1)
+        middle = torch.softmax(-far / (2 * spread), dim=-1) @ centers
+        return (x - middle - (1 - t) * self.width**2 / spread * (x - (1 - t) * middle)) / t
+
+
+@pytest.mark.parametrize("stage", ["sparse_structure", "shape_slat", "tex_slat"])
+def test_fast_mode_errs_by_less_than_the_steps_themselves(stage: str) -> None:
+    """The figures in the README: with the usual settings of each stage, but for the steps."""
+    usual = getattr(arguments("a.png", complete_parameters({})), stage)
+
+    def flow(steps: int, fast: bool) -> tuple[Any, int]:
+        model, cond = Mixture(), torch.ones(1, 1, 1)
+        noise = torch.randn(1, 64, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        sampler = steered(upstream(), 1e-5, nothing, nothing, fast)
+        options = {**usual, "steps": steps}
+        return sampler.sample(model, noise, cond=cond, neg_cond=torch.zeros_like(cond), **options).samples, model.ran
+
+    def apart(one: Any, other: Any) -> float:
+        return float((one - other).norm() / other.norm())
+
+    limit, _ = flow(500, fast=False)
+    for steps, least, most in ((12, 0.9, 1.0), (25, 0.75, 0.97), (50, 0.65, 0.85)):
+        (exact, all_runs), (near, runs) = flow(steps, fast=False), flow(steps, fast=True)
+        assert least <= runs / all_runs <= most
+        assert apart(near, exact) < 0.005
+        assert apart(near, exact) < apart(exact, limit) / 8, "the steps themselves are further from the flow"

@@ -35,6 +35,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trellis2_checkpoint.write(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of compiled modules of all workers here: to compile those of PyTorch takes most of a start."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(autouse=True)
+def bytecode(tmp_path: Path, compiled: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "bytecode").symlink_to(compiled, target_is_directory=True)
+
+
 @pytest.fixture
 def launch(weights: Path, tmp_path: Path) -> Launch:
     import torch
@@ -65,13 +77,13 @@ def test_a_crash_is_told_and_a_retry_goes_on_where_it_was(launch: Launch, tmp_pa
         drive(queue, timeout_s=PATIENT_S)
         made = queue.job(job)
         assert made.state is State.READY, made.error
-        assert made.result["facts"]["stages_kept"] == ["features", "sparse_structure", "shape"]
+        assert made.result["facts"]["stages_kept"] == ["features", "sparse_structure", "shape", "decode_shape"]
         assert made.folder is not None
         names = {path.name for path in made.folder.iterdir()}
         assert names >= {"asset.glb", "thumbnail.png", "full.npz", "import", "request.json", "result.json"}
         assert made.result["engine"] == "trellis2"
         assert made.result["facts"]["plan"] == "host"
-        assert made.result["stages"].keys() >= {"check", "features", "shape", "texture", "decode", "export"}
+        assert made.result["stages"].keys() >= {"check", "features", "shape", "texture", "decode_texture", "export"}
     finally:
         queue.close()
 

@@ -40,15 +40,17 @@ QUICK = {
 MODELS = {
     "512": (
         *("features", "sparse_structure_flow_model", "sparse_structure_decoder", "shape_slat_flow_model_512"),
-        *("tex_slat_flow_model_512", "shape_slat_decoder", "tex_slat_decoder", "fill_holes"),
+        *("shape_slat_decoder", "fill_holes", "tex_slat_flow_model_512", "tex_slat_decoder"),
     ),
     "1024_cascade": (
         *("features", "sparse_structure_flow_model", "sparse_structure_decoder", "shape_slat_flow_model_512"),
-        *("shape_slat_flow_model_1024", "tex_slat_flow_model_1024", "shape_slat_decoder", "tex_slat_decoder"),
-        "fill_holes",
+        *("shape_slat_flow_model_1024", "shape_slat_decoder", "fill_holes", "tex_slat_flow_model_1024"),
+        "tex_slat_decoder",
     ),
 }
-"""What runs for each pipeline type."""
+"""What runs for each pipeline type, in this order."""
+KEPT = [stage.name for stage in STAGES if stage.name not in ("check", "read", "export")]
+"""The stages that are kept."""
 
 
 def standin() -> Any:

@@ -110,6 +110,55 @@ def test_finished_stages_are_taken_up_again(backend: Any, picture: Path, tmp_pat
     assert "sparse_structure" not in first.facts["stages_kept"]
     again = GenerationRequest.create(picture, "trellis2", {**parameters, "tex_slat_guidance_strength": 2.5})
     second, other, _ = generate(backend, again, tmp_path / "second")
-    assert second.facts["stages_kept"] == ["features", "sparse_structure", "shape"]
+    assert second.facts["stages_kept"] == ["features", "sparse_structure", "shape", "decode_shape"]
     assert np.array_equal(full["positions"], other["positions"])
     assert not np.array_equal(full["attributes"], other["attributes"])
+
+
+def test_little_memory_gives_the_same_from_smaller_pieces(
+    weights: Path, picture: Path, tmp_path: Path, decoded: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.backends.trellis2 import chain, lean, memory
+    from engine.backends.trellis2.backend import Trellis2Backend
+    from engine.backends.trellis2.settings import Settings
+
+    cut: list[int] = []
+
+    def pieces(rows: int, row_bytes: int) -> Iterator[slice]:
+        for start in range(0, rows, 1000):
+            cut.append(rows)
+            yield slice(start, min(start + 1000, rows))
+
+    monkeypatch.setattr(lean, "pieces", pieces)
+    monkeypatch.setattr(chain, "LEAN_BYTES", 1 << 20)
+    request = GenerationRequest.create(picture, "trellis2", {"pipeline_type": "512", "seed": 5, **SMALL})
+    for plan in (memory.ON_HOST, memory.PLANS[-1]):
+        monkeypatch.setattr(Trellis2Backend, "_plans", lambda *_, plan=plan: (plan,))
+        backend = Trellis2Backend(Settings(weights=weights, cache=None, device="cpu"))
+        asset, _, _ = generate(backend, request, tmp_path / plan.name)
+        assert asset.facts["plan"] == plan.name
+        assert bool(cut) == plan.chunked
+        backend.close()
+    assert max(cut) > 5000, "the finest voxels were cut"
+    whole, lean_one = decoded
+    np.testing.assert_array_equal(lean_one.coords, whole.coords)
+    np.testing.assert_allclose(lean_one.attributes, whole.attributes, rtol=0, atol=0.02)
+
+
+def test_a_shape_of_which_nothing_is_left_is_told(backend: Any, picture: Path, tmp_path: Path) -> None:
+    import torch
+
+    from engine.errors import EspalierError
+
+    request = GenerationRequest.create(picture, "trellis2", {"pipeline_type": "1024_cascade", "seed": 21, **SMALL})
+    generate_once = backend._made_ready("1024_cascade", JobRun(backend.stages, lambda _: None))
+    decoder = generate_once.models["shape_slat_decoder"]
+    bias = decoder.blocks[1][-1].to_subdiv.bias
+    before = bias.data.clone()
+    bias.data.fill_(-torch.inf)
+    try:
+        with pytest.raises(EspalierError) as caught:
+            generate(backend, request, tmp_path)
+    finally:
+        bias.data.copy_(before)
+    assert caught.value.code == "trellis2_empty"

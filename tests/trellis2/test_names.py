@@ -6,6 +6,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 from engine.backends.trellis2.kernels import NAMES, installed
 from tests.trellis2.conftest import FOLDER
 
+LOCKS = Path(__file__).resolve().parents[2] / "engine" / "environments" / "locks"
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+"""Module -> the package that has it, where that is called otherwise."""
 PARTS = ("models", "modules", "pipelines", "representations")
 
 
@@ -93,6 +98,42 @@ def test_the_dual_grid_takes_what_the_real_one_takes(upstream: Any) -> None:
     assert [ast.literal_eval(value) for value in real.args.defaults] == [
         parameter.default for parameter in ours.parameters.values() if parameter.default is not parameter.empty
     ]
+
+
+def imported(source: str) -> set[str]:
+    """Return the first names of what a module imports as it is imported itself."""
+    found: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_what_generating_imports_is_locked(pipeline: Any) -> None:
+    importlib.import_module("trellis2.representations")
+    loaded = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "trellis2"}
+    files = [Path(module.__file__) for module in loaded.values() if getattr(module, "__file__", None)]
+    names = {name for path in files for name in imported(path.read_text("utf-8"))}
+    assert {"torch", "flex_gemm", "transformers"} <= names
+    outside = names - set(sys.stdlib_module_names) - set(NAMES) - {"trellis2"}
+    for path in sorted(LOCKS.glob("cuda-*.json")):
+        locked = {one["name"] for one in json.loads(path.read_text("utf-8"))["packages"]}
+        assert {DISTRIBUTIONS.get(name, name) for name in outside} <= locked, path.name
+    # Only what draws and trains asks for it, and it is in no lock.
+    assert "utils3d" not in sys.modules
+    assert not any("renderers." in name or "render_utils" in name for name in loaded)
+
+
+def test_the_convolutions_have_the_algorithm_of_the_leanest_plan(upstream: Any) -> None:
+    from engine.backends.trellis2.lean import _CONFIG, ALGORITHM
+
+    config = importlib.import_module(_CONFIG)
+    assert config.FLEX_GEMM_ALGO != ALGORITHM
+    source = Path(config.__file__).read_text("utf-8")
+    (line,) = [line for line in source.splitlines() if line.startswith("FLEX_GEMM_ALGO")]
+    assert f"'{ALGORITHM}'" in line.partition("#")[2], "upstream lists it among those that there are"
 
 
 def test_the_kernels_are_what_runs(upstream: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,6 +113,7 @@ class Trellis2Backend:
         chain = Chain(
             *(ready.assembled, ready.checkpoint, ready.models, ready.device, plans, cache, run, request.image),
             fast=self._settings.fast,
+            texture_seed=request.texture_seed,
         )
         decoded = chain.make(picture, called)
         with run.stage("export"):
@@ -127,6 +129,8 @@ class Trellis2Backend:
         if not chain.account.kept and not chain.account.repeated:
             self._times.note(ready.device.label, kind, plans[0], time.perf_counter() - start)
         facts = self._facts(ready, chain, decoded, called, made) | made.facts
+        if request.texture_seed is not None:
+            facts["texture_seed"] = request.texture_seed
         notices = [*chain.account.notices, *made.notices]
         if cache.problem is not None:
             notices.append(f"Finished stages could not be kept: {cache.problem.cause}")
@@ -187,6 +191,7 @@ class Trellis2Backend:
         """Leave nothing on the GPU after a job that gave no result."""
         if self._ready is None:
             return
+        _forget_locals(error)
         if isinstance(error, (Cancelled, EspalierError)):
             self._ready.models.leave()
         else:
@@ -214,6 +219,16 @@ class Trellis2Backend:
                     self._ready.models.leave()
             finally:
                 self._lock.release()
+
+
+def _forget_locals(error: BaseException) -> None:
+    """Let go of the tensors that the functions still hold which `error` has ended: their memory is given back then."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        traceback.clear_frames(following.__traceback__)
+        following = following.__cause__ or following.__context__
 
 
 def _keep_full(decoded: Decoded, folder: Path, run: Run) -> None:

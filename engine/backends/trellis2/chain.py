@@ -21,14 +21,14 @@ from PIL import Image
 
 from ...errors import EspalierError
 from ...progress import Cancelled, Run
-from . import kernels
+from . import kernels, lean
 from .cache import Cache, Entry, digest
 from .checkpoint import Checkpoint, stage_models
 from .device import Device, is_out_of_memory
 from .mapping import Arguments
 from .memory import Plan, told
 from .models import Models
-from .pipeline import Assembled
+from .pipeline import Assembled, never_empty
 from .stages import plain
 
 LEAN_BYTES = 64 << 20
@@ -100,15 +100,18 @@ class Chain:
         conditions = self._stage("features", base | {"sides": list(sides)}, (Models.FEATURES,), None, lambda: (
             {str(side): self._features(picture, side) for side in sides}, {}
         ))  # fmt: skip
-        made = self._sampled(kind, base, conditions.tensors, arguments)
-        if kind != "512" and made.facts["resolution"] != _FULL_RESOLUTION[kind]:
-            self._lowered(_FULL_RESOLUTION[kind], made.facts["resolution"], int(arguments.run["max_num_tokens"]))
-        found = made.tensors
-        arrays = {name: found[name].numpy() for name in ("vertices", "faces", "coords", "attributes")}
-        return Decoded(**arrays, resolution=int(made.facts["resolution"]))
+        shape, volume = self._sampled(kind, base, conditions.tensors, arguments)
+        resolution = int(shape.facts["resolution"])
+        if kind != "512" and resolution != _FULL_RESOLUTION[kind]:
+            self._lowered(_FULL_RESOLUTION[kind], resolution, int(arguments.run["max_num_tokens"]))
+        mesh = {name: shape.tensors[name].numpy() for name in ("vertices", "faces")}
+        voxels = {name: volume.tensors[name].numpy() for name in ("coords", "attributes")}
+        return Decoded(**mesh, **voxels, resolution=resolution)
 
-    def _sampled(self, kind: str, base: Mapping[str, Any], features: Mapping[str, Any], arguments: Arguments) -> Entry:
-        """Return the decoded mesh and volume, by way of the three samplers."""
+    def _sampled(
+        self, kind: str, base: Mapping[str, Any], features: Mapping[str, Any], arguments: Arguments
+    ) -> tuple[Entry, Entry]:
+        """Return the decoded mesh and the decoded volume, by way of the three samplers."""
         needs = stage_models(kind)
         seed = int(arguments.run["seed"])
 
@@ -133,6 +136,9 @@ class Chain:
             "shape", inputs, needs["shape"], lambda: structure.tensors[_RANDOM],
             lambda: self._shape(kind, features, structure.tensors["coords"], arguments),
         )  # fmt: skip
+        # Before the texture, which another one may replace: no random number is drawn for it.
+        solid = inputs | {"shape_decoder": self._identities(needs["decode_shape"])}
+        decoded = self._stage("decode_shape", solid, needs["decode_shape"], None, lambda: self._decode_shape(shape))
         inputs |= {
             "texture": plain(list(arguments.tex_slat.items())), "texture_models": self._identities(needs["texture"]),
             "texture_seed": self._texture_seed,
@@ -147,8 +153,11 @@ class Chain:
         texture = self._stage("texture", inputs, needs["texture"], reseeded, lambda: (
             self._texture(kind, features, shape.tensors, arguments), {}
         ))  # fmt: skip
-        inputs |= {"decoders": self._identities(needs["decode"])}
-        return self._stage("decode", inputs, needs["decode"], None, lambda: self._decode(shape, texture))
+        inputs |= solid | {"texture_decoder": self._identities(needs["decode_texture"])}
+        volume = self._stage("decode_texture", inputs, needs["decode_texture"], None, lambda: (
+            self._decode_texture(decoded, texture), {}
+        ))  # fmt: skip
+        return decoded, volume
 
     def _stage(
         self,
@@ -188,11 +197,13 @@ class Chain:
             with torch.no_grad(), torch.random.fork_rng(devices=[]), self._models.within(needs, self._plans[0]):
                 if random_state is not None:
                     torch.random.set_rng_state(random_state())
-                tensors, facts = work()
+                with lean.in_pieces(self._chunked(needs)):
+                    tensors, facts = work()
                 # A copy: a part of a larger tensor would be written to the disk with all of it.
                 tensors = {key: value.detach().to("cpu", copy=True) for key, value in tensors.items()}
                 if random_state is not None:
                     tensors[_RANDOM] = torch.random.get_rng_state()
+                _ensure_finite(tensors)
             self._device.finish()
             if (peak := self._device.peak()) is not None:
                 self.account.peak_mb[name] = round(peak / 1e6)
@@ -203,18 +214,19 @@ class Chain:
             if not is_out_of_memory(error):
                 reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
                 raise EspalierError("trellis2_broken", _trace(error), stage=name, reason=reason) from error
-            failure = error
+            failure = _trace(error)
+        # Here nothing holds the tensors of what failed any more, so that their memory can be given back.
         self._leaner(name, failure)
         return None
 
-    def _leaner(self, name: str, failure: Exception) -> None:
+    def _leaner(self, name: str, failure: str) -> None:
         """Go over to the next memory plan. Raises EspalierError `trellis2_memory` where there is none."""
         self._models.leave()
         self._device.release()
         self.account.repeated.append(name)
         if len(self._plans) == 1:
             free, total = (f"{count / 1e9:.1f}" for count in self._device.memory())
-            raise EspalierError("trellis2_memory", _trace(failure), stage=name, free=free, total=total) from failure
+            raise EspalierError("trellis2_memory", failure, stage=name, free=free, total=total)
         del self._plans[0]
         plan = self._plans[0]
         self.account.plan = plan.name
@@ -231,6 +243,10 @@ class Chain:
             f"at {asked} the subject needs more than the Token Limit of {tokens:,}."
         )
         self.account.notices.append(words)
+
+    def _chunked(self, names: tuple[str, ...]) -> list[Any]:
+        """Return those of the models `names` that are to work in pieces."""
+        return [self._models[name] for name in names if self._plans[0].chunked and name != Models.FEATURES]
 
     def _identities(self, names: tuple[str, ...]) -> list[str]:
         return [self._checkpoint.models[name].identity for name in names]
@@ -265,17 +281,18 @@ class Chain:
         turns = iter(((0.0, 0.4), (0.4, 0.6)))
         self._sampler.before = lambda: setattr(self, "_share", next(turns, (0.4, 0.6)))
         try:
-            slat, resolution = pipeline.sample_shape_slat_cascade(
-                self._condition(features, 512),
-                self._condition(features, 1024),
-                models["shape_slat_flow_model_512"],
-                models["shape_slat_flow_model_1024"],
-                512,
-                _FULL_RESOLUTION[kind],
-                coords,
-                parameters,
-                int(arguments.run["max_num_tokens"]),
-            )
+            with never_empty(models["shape_slat_decoder"], self._path):
+                slat, resolution = pipeline.sample_shape_slat_cascade(
+                    self._condition(features, 512),
+                    self._condition(features, 1024),
+                    models["shape_slat_flow_model_512"],
+                    models["shape_slat_flow_model_1024"],
+                    512,
+                    _FULL_RESOLUTION[kind],
+                    coords,
+                    parameters,
+                    int(arguments.run["max_num_tokens"]),
+                )
         finally:
             self._sampler.before = None
         return {"feats": slat.feats, "coords": slat.coords}, {"resolution": int(resolution)}
@@ -297,21 +314,40 @@ class Chain:
         )
         return {"feats": slat.feats, "coords": slat.coords}
 
-    def _decode(self, shape: Entry, texture: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _decode_shape(self, shape: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
         resolution = int(shape.facts["resolution"])
-        meshes, subdivisions = self._pipeline.decode_shape_slat(self._slat(shape.tensors), resolution)
-        self._run.progress(0.5)
-        voxels = self._pipeline.decode_tex_slat(self._slat(texture.tensors), subdivisions)
+        with never_empty(self._models["shape_slat_decoder"], self._path):
+            meshes, subdivisions = self._pipeline.decode_shape_slat(self._slat(shape.tensors), resolution)
         self._run.progress(0.8)
         mesh = meshes[0]
+        if not len(mesh.faces):
+            raise EspalierError("trellis2_empty", path=self._path)
+        made: dict[str, Any] = {}
+        for level, one in enumerate(subdivisions):
+            # Which of the eight children are there is all that is asked of it: a bit each, in place of a number.
+            made |= {f"children_{level}": (one.feats > 0).cpu(), f"parents_{level}": one.coords.cpu()}
         del subdivisions
         # CuMesh takes memory beside PyTorch's own store, which would be in its way.
         self._device.release()
         mesh.fill_holes()
-        if not len(mesh.faces):
-            raise EspalierError("trellis2_empty", path=self._path)
-        made = {"vertices": mesh.vertices, "faces": mesh.faces}
-        return made | {"coords": voxels.coords[:, 1:], "attributes": voxels.feats.float()}, {"resolution": resolution}
+        return made | {"vertices": mesh.vertices, "faces": mesh.faces}, {"resolution": resolution}
+
+    def _decode_texture(self, shape: Entry, texture: Entry) -> dict[str, Any]:
+        found, levels = shape.tensors, sum(name.startswith("children_") for name in shape.tensors)
+        subdivisions = [
+            self._slat({"feats": found[f"children_{level}"], "coords": found[f"parents_{level}"]})
+            for level in range(levels)
+        ]
+        voxels = self._pipeline.decode_tex_slat(self._slat(texture.tensors), subdivisions)
+        self._run.progress(0.9)
+        return {"coords": voxels.coords[:, 1:], "attributes": voxels.feats.float()}
+
+
+def _ensure_finite(tensors: Mapping[str, Any]) -> None:
+    """Raise FloatingPointError where a number is none: kept, it would be taken up again by every later job."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FloatingPointError(f"some of its {name} are not numbers")
 
 
 def _trace(error: BaseException) -> str:

@@ -23,14 +23,16 @@ STAGE_MODELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "512": {
         "sparse_structure": ("sparse_structure_flow_model", "sparse_structure_decoder"),
         "shape": ("shape_slat_flow_model_512",),
+        "decode_shape": ("shape_slat_decoder",),
         "texture": ("tex_slat_flow_model_512",),
-        "decode": ("shape_slat_decoder", "tex_slat_decoder"),
+        "decode_texture": ("tex_slat_decoder",),
     },
     "1024_cascade": {
         "sparse_structure": ("sparse_structure_flow_model", "sparse_structure_decoder"),
         "shape": ("shape_slat_flow_model_512", "shape_slat_decoder", "shape_slat_flow_model_1024"),
+        "decode_shape": ("shape_slat_decoder",),
         "texture": ("tex_slat_flow_model_1024",),
-        "decode": ("shape_slat_decoder", "tex_slat_decoder"),
+        "decode_texture": ("tex_slat_decoder",),
     },
 }
 """Pipeline type -> stage -> the models that it runs; `1536_cascade` runs those of `1024_cascade`."""

@@ -7,13 +7,13 @@ import gc
 import os
 import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...errors import EspalierError
+from .compilers import compiler, needs_compiler
 
 GIB = 1 << 30
 
@@ -119,21 +119,6 @@ def is_built_for(major: int, minor: int, architectures: list[str]) -> bool:
         if of <= (major, minor) and (kind == "compute" or of[0] == major):
             return True
     return False
-
-
-def needs_compiler() -> bool:
-    """Tell whether Triton will build kernels here: those of FlexGEMM, unless ours, which need none, take its place."""
-    spec = find_spec("flex_gemm")
-    return sys.platform == "linux" and spec is not None and spec.loader is not None
-
-
-def compiler() -> str | None:
-    """Return the C compiler that Triton would call, or None."""
-    return next((found for name in (os.environ.get("CC", ""), "gcc", "clang", "cc") if (found := _which(name))), None)
-
-
-def _which(name: str) -> str | None:
-    return shutil.which(name) if name else None
 
 
 def host_memory() -> tuple[int, int]:

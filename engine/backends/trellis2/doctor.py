@@ -160,7 +160,7 @@ def _device() -> dict[str, Any]:
 
 
 def _compiler() -> str | None:
-    from .device import compiler
+    from .compilers import compiler
 
     return compiler()
 
@@ -225,7 +225,7 @@ def _on_packages(facts: Mapping[str, Any]) -> Iterator[Finding]:
             )
         else:
             yield Finding(name, "It is not installed.", "note")
-    if packages.get("transformers") is None and packages.get("timm") is None:
+    if packages.get("torch") is not None and packages.get("transformers") is None and packages.get("timm") is None:
         error = EspalierError("trellis2_not_installed", module="transformers")
         yield Finding("Image features", "Neither transformers nor timm is installed.", "fault", error.remedy)
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -108,6 +109,26 @@ def assemble(checkpoint: Checkpoint, models: Models, device: Device) -> Assemble
         raise EspalierError("trellis2_weights_damaged", path="pipeline.json", reason=reason) from None
     pipeline._device = device.torch
     return Assembled(pipeline, sampler_class, sigma)
+
+
+@contextmanager
+def never_empty(decoder: Any, path: str) -> Iterator[None]:
+    """Have upstream's `decoder` of shapes raise EspalierError `trellis2_empty` once nothing is left to subdivide.
+
+    It would go on with no voxels, and end in whatever error a tensor of no rows leads to. `path` is the image's.
+    """
+
+    def look(_module: Any, _given: Any, made: Any) -> None:
+        if not len(made.coords):
+            raise EspalierError("trellis2_empty", path=path)
+
+    parts = [part for name, part in decoder.named_modules() if name.rpartition(".")[2] == "updown"]
+    hooks = [part.register_forward_hook(look) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class Given:

@@ -11,7 +11,7 @@ from typing import Final
 class Plan:
     """`stay`: all models stay on the GPU, else only those of the stage at hand.
 
-    `chunked`: sparse convolutions of our own, which work in pieces, also where the compiled ones are there.
+    `chunked`: what works on each voxel for itself works on some at a time (see `lean`), our own kernels too.
     """
 
     name: str

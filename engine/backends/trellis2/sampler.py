@@ -25,7 +25,8 @@ def steered(
     `tell` hears the fraction of its steps after each, `check` is called before every part of a model and may raise.
     With `fast` a step takes over the velocity of the one before where that hardly changes: at most every other step,
     never the first two or the last, and never across an end of the guidance interval. An approximation: what was left
-    out is in `skipped`, of `total` steps. `begin` is called with the sampler before each row of steps.
+    out is in `skipped`, of `total` steps. `begin` is called with the sampler before each row of steps. Sampling raises
+    FloatingPointError where it ends in something else than numbers.
     """
 
     class Steered(base):  # type: ignore[misc]
@@ -42,7 +43,10 @@ def steered(
             self._reused = False
             hooks = [block.register_forward_pre_hook(lambda *_: check()) for block in getattr(model, "blocks", ())]
             try:
-                return super().sample(model, noise, cond, neg_cond, *args, **{**options, "verbose": False})
+                made = super().sample(model, noise, cond, neg_cond, *args, **{**options, "verbose": False})
+                if not bool(getattr(made.samples, "feats", made.samples).isfinite().all()):
+                    raise FloatingPointError("what was sampled are not numbers")
+                return made
             finally:
                 self._velocities = []
                 for hook in hooks:

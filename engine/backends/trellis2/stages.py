@@ -15,8 +15,9 @@ STAGES = (
     Stage("features", "Looking at Image", 3),
     Stage("sparse_structure", "Sampling Sparse Structure", 12),
     Stage("shape", "Sampling Shape", 34),
+    Stage("decode_shape", "Decoding Shape", 6),
     Stage("texture", "Sampling Texture", 20),
-    Stage("decode", "Decoding", 9),
+    Stage("decode_texture", "Decoding Texture", 3),
     Stage("export", "Exporting Mesh", 18),
 )
 

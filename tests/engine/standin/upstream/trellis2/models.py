@@ -63,6 +63,7 @@ class FlexiDualGridVaeDecoder(nn.Module):
         super().__init__()
         self.role, self.resolution = role, resolution
         self.out = nn.Linear(channels, 3)
+        self.children_of = nn.Linear(channels, 8)
 
     def set_resolution(self, resolution: int) -> None:
         self.resolution = resolution
@@ -81,7 +82,7 @@ class FlexiDualGridVaeDecoder(nn.Module):
         shift = 0.05 * torch.tanh(self.out(x.feats))
         vertices, faces = _surface(x.coords[:, 1:].cpu(), shift.cpu())
         mesh = Mesh(((vertices / side) - 0.5).to(x.device), faces.to(x.device))
-        return ([mesh], [x]) if return_subs else [mesh]
+        return ([mesh], [x.replace(torch.tanh(self.children_of(x.feats)) + 0.2)]) if return_subs else [mesh]
 
 
 class SparseUnetVaeDecoder(nn.Module):
@@ -91,14 +92,16 @@ class SparseUnetVaeDecoder(nn.Module):
         self.out = nn.Linear(channels, 6)
 
     def forward(self, x: Any, guide_subs: Any = None) -> Any:
-        """Return six attributes, -1 to 1, at eight places of each cell."""
+        """Return six attributes, -1 to 1, at those of eight places of each cell that were subdivided."""
         running(self.role)
+        there = (guide_subs[0].feats > 0).flatten()
         corners = torch.cartesian_prod(*[torch.tensor([4, 12])] * 3).to(x.coords)
         fine = (x.coords[:, None, 1:] * 16 + corners[None]).reshape(-1, 3)
         values = torch.tanh(self.out(x.feats))
         solid = torch.ones_like(values[:, :1])
         feats = torch.cat([values[:, :5], solid], dim=1).repeat_interleave(8, dim=0)
-        return SparseTensor(feats=feats, coords=torch.cat([torch.zeros_like(fine[:, :1]), fine], dim=1))
+        coords = torch.cat([torch.zeros_like(fine[:, :1]), fine], dim=1)
+        return SparseTensor(feats=feats[there], coords=coords[there])
 
 
 _SIDES = (
