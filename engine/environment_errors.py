@@ -8,14 +8,14 @@ from collections.abc import Mapping
 ENVIRONMENT_ARGUMENTS = frozenset({"environment_unknown", "install_unasked"})
 """Those that end a command as wrong arguments do."""
 
-_REPAIR = "Repair it in Espalier's preferences, or with the command espalier install {profile} --repair"
+_REPAIR = "Repair it in Espalier's preferences, or run blender -b -c espalier install {profile} --repair"
 
 ENVIRONMENT: Mapping[str, tuple[str, str]] = {
     "environment_unknown": ("There is no environment called {name}.", "Choose one of {known}."),
     # How one stands
     "environment_missing": (
         "The environment {profile} is not installed.",
-        "Install it in Espalier's preferences, or with the command espalier install {profile}.",
+        "Install it in Espalier's preferences, or run blender -b -c espalier install {profile}.",
     ),
     "environment_interrupted": (
         "The installation of the environment {profile} was interrupted.",

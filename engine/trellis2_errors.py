@@ -15,6 +15,10 @@ TRELLIS2: Mapping[str, tuple[str, str]] = {
         "This machine has no GPU that PyTorch can use.",
         "Use the draft or the remote engine here, or run Espalier on a machine with an NVIDIA GPU.",
     ),
+    "trellis2_device": (
+        "There is no device {device} for TRELLIS.2 on this machine.",
+        "Set ESPALIER_DEVICE to one of the cards (cuda:0, cuda:1, ...), or leave it empty for the best there is.",
+    ),
     "trellis2_torch_cpu": (
         "The installed PyTorch {version} is built without CUDA.",
         "Repair the CUDA engine in Espalier's preferences, or run blender -b -c espalier install cuda --repair.",

@@ -7,10 +7,10 @@ import json
 import os
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TextIO
 
-from ...engine.backends.trellis2.doctor import Finding, examine, judge
+from ...engine.backends.trellis2.doctor import Finding, examine, is_package_lacking, judge
 from ...engine.environments.profiles import CUDA
 from ...engine.errors import FAILURE
 from .. import environments, trellis2
@@ -45,7 +45,11 @@ def run(asked: Checkup) -> int:
     """Print what was found; return 0 if generation can run, else 1."""
     launch = environments.nearest_launch(trellis2.ENGINE)
     looked = judge(examine(launch.python, launch.paths, {**os.environ, **launch.env}))
-    found = [_environment(), *looked, _settings(), *(Finding("Notice", notice) for notice in trellis2.notices())]
+    environment = _environment()
+    if environment.verdict == "fault":
+        # One cause is one fault: what an environment that is not there lacks follows from that.
+        looked = [replace(one, verdict="note") if is_package_lacking(one) else one for one in looked]
+    found = [environment, *looked, _settings(), *(Finding("Notice", notice) for notice in trellis2.notices())]
     faults = [one for one in found if one.verdict == "fault"]
     with private_stdout() as stream:
         for one in found:

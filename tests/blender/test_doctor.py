@@ -21,10 +21,11 @@ def nobodys_weights(monkeypatch, tmp_path):
 def test_a_machine_without_the_engine_is_told_what_to_do(main, capfd):
     assert main(["doctor"]) == 1
     text = capfd.readouterr().out
-    assert "FAULT trellis2" in text
+    assert "FAULT Environment" in text
+    assert "note  trellis2" in text  # one cause is one fault
     assert "blender -b -c espalier install cuda" in " ".join(text.split())
     assert "blender -b -c espalier install weights" in " ".join(text.split())
-    assert text.rstrip().endswith("TRELLIS.2 from running on this machine.")
+    assert text.rstrip().endswith("\n2 faults keep TRELLIS.2 from running on this machine.")
 
 
 def test_json_is_one_finding_a_line(main, capfd):

@@ -30,27 +30,33 @@ def failure(act: Callable[[], object]) -> EspalierError:
 class _Cuda:
     """What is asked of `torch.cuda`, answered as a test wants."""
 
-    def __init__(self, available: bool, error: str = "", capability: tuple[int, int] = (9, 0)) -> None:
-        self._available, self._error, self._capability = available, error, capability
+    def __init__(
+        self, available: bool, error: str = "", capability: tuple[int, int] = (9, 0), older: tuple[int, int] = (9, 0)
+    ) -> None:
+        self._available, self._error, self._capabilities = available, error, (capability, older)
+        self.current = 0
 
     def is_available(self) -> bool:
         return self._available
 
     def device_count(self) -> int:
-        return int(self._available)
+        return len(self._capabilities) if self._available else 0
 
     def init(self) -> None:
         if self._error:
             raise RuntimeError(self._error)
 
-    def get_device_capability(self) -> tuple[int, int]:
-        return self._capability
+    def get_device_capability(self, card: int) -> tuple[int, int]:
+        return self._capabilities[card]
+
+    def set_device(self, card: int) -> None:
+        self.current = card
 
     def get_arch_list(self) -> list[str]:
         return ["sm_80", "sm_90", "compute_90"]
 
-    def get_device_name(self) -> str:
-        return "A Card"
+    def get_device_name(self, card: int) -> str:
+        return f"Card {card}"
 
 
 @pytest.fixture
@@ -93,6 +99,29 @@ def test_what_a_machine_may_lack(built: Callable[..., None], monkeypatch: pytest
     monkeypatch.setattr(devices, "compiler", lambda: "/usr/bin/gcc")
     assert devices.choose("").kind == "cuda"
     assert failure(lambda: devices.choose("mps")).code == "trellis2_no_gpu"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Macs have another GPU")
+def test_one_of_several_cards_is_judged_by_itself_and_becomes_the_current_one(built: Callable[..., None]) -> None:
+    cuda = _Cuda(True, capability=(7, 5))
+    built(cuda)
+    assert str(devices.choose("cuda:1").torch) == "cuda:1"
+    assert cuda.current == 1
+    cuda = _Cuda(True, older=(7, 5))
+    built(cuda)
+    error = failure(lambda: devices.choose("cuda:1"))
+    assert error.code == "trellis2_architecture"
+    assert "Card 1" in error.cause
+    assert str(devices.choose("").torch) == "cuda"
+    assert cuda.current == 0
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:", "cuda:one", "gpu", "cuda1"])
+def test_a_device_that_is_not_there_is_named(built: Callable[..., None], name: str) -> None:
+    built(_Cuda(True))
+    error = failure(lambda: devices.choose(name))
+    assert error.code == "trellis2_device"
+    assert name in error.cause
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,9 @@ class Device:
 def choose(name: str) -> Device:
     """Return the device called `name`, or the best there is for "".
 
-    The CPU is only taken where it is asked for: it would need hours. Raises EspalierError `trellis2_no_gpu`,
-    `trellis2_torch_cpu`, `trellis2_driver`, `trellis2_architecture` or `trellis2_compiler`.
+    A numbered card ("cuda:1") becomes the current one, because compiled kernels launch there whatever their tensors
+    say. The CPU is only taken where it is asked for: it would need hours. Raises EspalierError `trellis2_device`,
+    `trellis2_no_gpu`, `trellis2_torch_cpu`, `trellis2_driver`, `trellis2_architecture` or `trellis2_compiler`.
     """
     if name == "cpu":
         return Device(name)
@@ -76,11 +77,18 @@ def choose(name: str) -> Device:
         if not torch.backends.mps.is_available():
             raise EspalierError("trellis2_no_gpu")
         return Device(name)
-    _ensure_cuda()
-    return Device(name or "cuda")
+    kind, _, number = (name or "cuda").partition(":")
+    if kind != "cuda" or not (number.isdecimal() or ":" not in name):
+        raise EspalierError("trellis2_device", device=name)
+    card = int(number or 0)
+    _ensure_cuda(card)
+    device = Device(f"cuda:{card}" if number else "cuda")
+    if number:
+        torch.cuda.set_device(card)
+    return device
 
 
-def _ensure_cuda() -> None:
+def _ensure_cuda(card: int) -> None:
     built = torch.version.cuda or getattr(torch.version, "hip", None)
     gpu_seen = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/version").exists()
     if built is None:
@@ -92,12 +100,14 @@ def _ensure_cuda() -> None:
             if gpu_seen or ("driver" in str(error).lower() and "no nvidia driver" not in str(error).lower()):
                 raise EspalierError("trellis2_driver", str(error), cuda=built) from None
         raise EspalierError("trellis2_no_gpu")
+    if card >= torch.cuda.device_count():
+        raise EspalierError("trellis2_device", device=f"cuda:{card}")
     if torch.version.cuda:
-        major, minor = torch.cuda.get_device_capability()
+        major, minor = torch.cuda.get_device_capability(card)
         if not is_built_for(major, minor, torch.cuda.get_arch_list()):
             raise EspalierError(
                 "trellis2_architecture",
-                gpu=torch.cuda.get_device_name(),
+                gpu=torch.cuda.get_device_name(card),
                 capability=f"{major}.{minor}",
                 built=", ".join(torch.cuda.get_arch_list()),
             )

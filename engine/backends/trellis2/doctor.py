@@ -24,6 +24,7 @@ PACKAGES = (
 )
 """What is looked for, by the name of its module."""
 REQUIRED = ("torch", "safetensors", "trellis2")
+FEATURES = "Image features"
 PORTABLE = ("o_voxel", "flex_gemm", "cumesh", "nvdiffrast", "flash_attn")
 """What our own kernels, slower, stand in for."""
 DISK_LEAST = 5 << 30
@@ -141,15 +142,24 @@ def _torch() -> dict[str, Any]:
 
     found: dict[str, Any] = {"version": torch.__version__, "cuda": torch.version.cuda}
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
+        card = _card(torch.cuda.device_count())
+        free, total = torch.cuda.mem_get_info(card)
         found |= {
-            "gpu": torch.cuda.get_device_name(),
-            "capability": list(torch.cuda.get_device_capability()),
+            "gpu": torch.cuda.get_device_name(card),
+            "capability": list(torch.cuda.get_device_capability(card)),
             "built_for": torch.cuda.get_arch_list(),
             "free": free,
             "total": total,
         }
     return found
+
+
+def _card(count: int) -> int:
+    """Return the number of the card that is chosen, the first where that is none of the `count` there are."""
+    from .settings import Settings
+
+    number = Settings.from_environment().device.partition(":")[2]
+    return int(number) if number.isdecimal() and int(number) < count else 0
 
 
 def _device() -> dict[str, Any]:
@@ -227,7 +237,12 @@ def _on_packages(facts: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(name, "It is not installed.", "note")
     if packages.get("torch") is not None and packages.get("transformers") is None and packages.get("timm") is None:
         error = EspalierError("trellis2_not_installed", module="transformers")
-        yield Finding("Image features", "Neither transformers nor timm is installed.", "fault", error.remedy)
+        yield Finding(FEATURES, "Neither transformers nor timm is installed.", "fault", error.remedy)
+
+
+def is_package_lacking(finding: Finding) -> bool:
+    """Tell whether `finding` is that a package which generation needs is not installed."""
+    return finding.verdict == "fault" and finding.subject in (*REQUIRED, FEATURES)
 
 
 def _on_gpu(facts: Mapping[str, Any]) -> Iterator[Finding]:
