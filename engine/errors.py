@@ -194,6 +194,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The {engine} engine ran out of memory.",
         "Lower the resolution or the texture size, or close other programs.",
     ),
+    "memory_short": (
+        FAILURE,
+        "This takes about {need} GB of graphics memory, and {free} GB are free.",
+        "{remedy}",
+    ),
     "rebuild_impossible": (
         FAILURE,
         "Rebuilding needs libigl, which nobody builds for Macs with an Intel processor.",
@@ -242,6 +247,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         FAILURE,
         "The job for {name} was cancelled while it was being handed to its server, which may bill it.",
         "Look at the account's usage before you press Retry, which may be billed again.",
+    ),
+    "blend_missing": (
+        FAILURE,
+        "The file {path} that {name} was made for is gone.",
+        "Import it here, or put it away; it stays in the library.",
     ),
     "question_unanswered": (
         FAILURE,

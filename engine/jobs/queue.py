@@ -221,6 +221,10 @@ class JobQueue:
         """Return all jobs as last seen, newest first, without touching the disk."""
         return sorted((e.job for e in self._book.entries.values()), key=lambda job: (job.created, job.id), reverse=True)
 
+    def listed(self) -> list[Job]:
+        """Return the jobs that nobody has cleared, as last seen, in no order, without touching the disk."""
+        return [entry.job for entry in self._book.entries.values() if not entry.job.cleared]
+
     def job(self, job_id: str) -> Job:
         """Return a job as last seen. Raises EspalierError `job_unknown`."""
         return self._book.entry(job_id).job
@@ -246,6 +250,10 @@ class JobQueue:
     def warm(self) -> bool:
         """Whether worker processes are alive, which `step` lets go when they have been idle for long."""
         return bool(self._pool.workers)
+
+    def holds(self, engine: str) -> bool:
+        """Tell whether a worker of `engine` is alive, with what it keeps in memory."""
+        return any(worker.engine == engine for worker in self._pool.workers)
 
     def delay_s(self) -> float:
         """Return in how many seconds `step` wants to be called again, at most 1."""

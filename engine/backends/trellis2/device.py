@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from ...errors import EspalierError
-
-GIB = 1 << 30
+from .needs import GIB as GIB
 
 
 class Device:

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The line above Generate that says what the next asset will take, in red where that is not to be had."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..operators import forecast
+from ..operators.text import draw_wrapped
+
+
+def draw_forecast(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
+    """Draw time, memory and price, and what would fit where the memory is too small."""
+    told = forecast.forecast(settings)
+    column = layout.column(align=True)
+    row = column.row()
+    row.alert = told.problem is not None
+    row.label(text=told.words, icon="ERROR" if told.problem is not None else "TIME")
+    if told.problem is not None:
+        red = column.column(align=True)
+        red.alert = True
+        draw_wrapped(red, context, told.problem.cause)
+        draw_wrapped(column, context, told.problem.remedy)
