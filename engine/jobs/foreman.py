@@ -111,8 +111,8 @@ class Foreman:
 
     def line(self) -> list[str]:
         """Return the jobs that wait for a worker in their order: what is paid for first, then each by its place."""
-        job_of = {name: self._book.entries[name].job for name in self.waiting}
-        return sorted(self.waiting, key=lambda name: (job_of[name].state is State.QUEUED, job_of[name].turn))
+        jobs = (self._book.entries[name].job for name in self.waiting)
+        return [turn[-1] for turn in sorted((job.state is State.QUEUED, *job.turn) for job in jobs)]
 
     def start(self, deadline: float) -> None:
         """Give waiting jobs to free workers, what is paid for first, until `deadline`; start at most one new worker."""

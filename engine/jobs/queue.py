@@ -87,6 +87,7 @@ class JobQueue:
         self._book = Book(self._ledger, self._library, self._files, trace)
         self._foreman = Foreman(self._book, self._library, self._pool, account, free, most_attempts)
         self._closed = False
+        self._rank = 0.0
         self.opened = time.time()
         self._timings = Timings()
         self._earlier: Future[Timings] | None = self._ledger.fold(TIMED, Timings.of)
@@ -207,6 +208,7 @@ class JobQueue:
         for row in rows:
             entry = self._book.keep(row)
             self._book.note(entry)
+            self._rank = max(self._rank, row.job.rank)
             if row.job.state in (State.QUEUED, State.RUNNING):
                 self._foreman.waiting.append(row.job.id)
             elif row.job.state is State.FETCHING:
@@ -297,8 +299,8 @@ class JobQueue:
 
     def _last_rank(self) -> float:
         """Return a place behind all others in the line: the time, but never the same twice."""
-        last = max((entry.job.rank for entry in self._book.entries.values()), default=0.0)
-        return max(time.time(), math.nextafter(last, math.inf))
+        self._rank = max(time.time(), math.nextafter(self._rank, math.inf))
+        return self._rank
 
     def _mark(self, job_id: str, state: State, act: str, **changes: Any) -> None:
         entry = self._book.entry(job_id)
