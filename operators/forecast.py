@@ -53,7 +53,8 @@ def forecast(settings: bpy.types.PropertyGroup) -> Forecast:
     engine, problem, plan, words = settings.engine, None, None, []
     if engine == trellis2.ENGINE:
         plan, memory, problem = _memory(settings)
-        words.append(memory)
+        if problem is None:  # which tells it in a sentence
+            words.append(memory)
     elif engine == account.ENGINE:
         words.append(_price(settings.resolution))
     before = _ahead(engine)
@@ -72,9 +73,15 @@ def _time(settings: bpy.types.PropertyGroup, plan: Plan | None) -> str:
         values = {name: plain_value(settings, BY_NAME[name]) for name in MATTER}
         took = queue.took(GenerationRequest("", engine, "", values))
         if took is not None:
-            return f"{'About' if took.alike else 'Roughly'} {duration(took.seconds)}"
+            return f"{'About' if took.alike else 'Roughly'} {_rounded(took.seconds)}"
     known, where = _known_s(engine, settings.resolution, plan)
-    return "Time not known yet" if known is None else f"About {duration(known)} on {where}"
+    return "Time not known yet" if known is None else f"About {_rounded(known)} on {where}"
+
+
+def _rounded(seconds: float) -> str:
+    """Return a time no more exactly than it is known."""
+    step = 1 if seconds < 20 else 5 if seconds < 120 else 60
+    return duration(step * round(seconds / step))
 
 
 def _known_s(engine: str, resolution: str, plan: Plan | None) -> tuple[float | None, str]:
@@ -133,7 +140,7 @@ def _memory(settings: bpy.types.PropertyGroup) -> tuple[Plan, str, EspalierError
     else:
         remedy = "The remote engine needs no graphics memory here."
     problem = EspalierError("memory_short", need=f"{need:.0f}", free=f"{free / GIB:.0f}", remedy=remedy)
-    return plan, f"{need:.0f} of {free / GIB:.0f} GB free", problem
+    return plan, "", problem
 
 
 def watch() -> None:

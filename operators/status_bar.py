@@ -75,10 +75,10 @@ def _end() -> None:
 
 
 def _redraw() -> None:
-    """Have the status bars drawn again: they are no areas of the screen, but heed whether they are to be shown."""
+    """Have the status bars drawn again: they are no areas of the screen, but heed which view layer is shown."""
     manager = bpy.context.window_manager
     for window in manager.windows if manager else ():
-        window.screen.show_statusbar = window.screen.show_statusbar
+        window.view_layer = window.view_layer
 
 
 def register() -> None:

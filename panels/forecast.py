@@ -12,10 +12,10 @@ from ..operators.text import draw_wrapped
 def draw_forecast(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
     """Draw time, memory and price, and what would fit where the memory is too small."""
     told = forecast.forecast(settings)
-    column = layout.column(align=True)
-    row = column.row()
-    row.alert = told.problem is not None
-    row.label(text=told.words, icon="ERROR" if told.problem is not None else "TIME")
+    row = layout.row()
+    row.label(text="", icon="ERROR" if told.problem is not None else "TIME")
+    column = row.column(align=True)
+    draw_wrapped(column, context, told.words)
     if told.problem is not None:
         red = column.column(align=True)
         red.alert = True

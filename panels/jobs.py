@@ -14,7 +14,7 @@ ROWS = 6
 """Rows of the list before it scrolls; two at least, for the buttons beside it."""
 MOST_ASKED = 3
 """Questions below the list that are shown at a time."""
-NAMES = 0.5
+NAMES = 0.55
 """Share of a row that the name gets."""
 FETCH = "Press Fetch It to come for that one, without another bill."
 STATES = {State.FAILED: "Failed", State.CANCELLED: "Cancelled", State.UNKNOWN: "Unknown", State.IMPORTED: "Done"}
@@ -133,6 +133,8 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
         if job.active:
             draw_wrapped(column, context, f"{job.request.name}: {progress_text(job)}")
         elif job.error is not None:
+            if job.id == session.session.error_job and session.session.error is not None:
+                return  # it is told above
             draw_wrapped(column, context, f"{job.request.name}: {job.error.cause}")
             draw_wrapped(column, context, job.error.remedy)
         elif job.started is not None and job.finished is not None:

@@ -160,8 +160,19 @@ def scenario():
     driver.check(forecast.forecast(settings).problem is not None, "the largest does not")
     yield from shown("12-does-not-fit")
     bpy.context.preferences.view.ui_scale = 2.0
+    yield from driver.wait(1.0)
+    yield from driver.scroll(*driver.centre(driver.region("VIEW_3D", "UI")), 12)
     yield from shown("13-scale-2")
     bpy.context.preferences.view.ui_scale = 1.0
+    yield from driver.wait(1.0)
+    yield from driver.scroll(*driver.centre(driver.region("VIEW_3D", "UI")), 12, down=False)
+    light = next(Path(folder, "Blender_Light.xml") for folder in bpy.utils.preset_paths("interface_theme"))
+    bpy.ops.script.execute_preset(filepath=str(light), menu_idname="USERPREF_MT_interface_theme_presets")
+    bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(folder / "missing.png"), engine="draft")
+    generate("rocket.png", engine="draft")
+    yield from driver.until(lambda: any(job.fraction > 0.1 for job in jobs() if job.active), "one is under way again")
+    yield from shown("14-light")
+    yield from settled()
     settings.engine = "draft"
 
 
