@@ -13,7 +13,9 @@ def draw_forecast(layout: bpy.types.UILayout, context: bpy.types.Context, settin
     """Draw time, memory and price, and what would fit where the memory is too small."""
     told = forecast.forecast(settings)
     row = layout.row()
-    row.label(text="", icon="ERROR" if told.problem is not None else "TIME")
+    mark = row.row()
+    mark.scale_y = 0.75  # as high as a line of the words beside it
+    mark.label(text="", icon="ERROR" if told.problem is not None else "TIME")
     column = row.column(align=True)
     draw_wrapped(column, context, told.words)
     if told.problem is not None:

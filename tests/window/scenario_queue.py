@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The queue as an artist meets it: what it will take, one job, many, a failed one, one for another file, a done one."""
+"""The queue as an artist meets it: one job, many, a failed one, one for another file, a done one."""
 
 import os
 import sys
@@ -17,7 +17,6 @@ MODULE = "bl_ext.user_default.espalier"
 PICTURES = ("rocket.png", "mug.png", "ball.png", "duck.jpg", "mushroom.webp")
 MANY = 12
 BAR_MS = 1.0
-GIB = 1 << 30
 
 
 def module(name):
@@ -149,34 +148,6 @@ def scenario():
     yield from driver.until(lambda: states() == ["imported"], "where it is placed by itself")
     yield from driver.open_sidebar("Espalier")
     yield from shown("10-placed")
-
-    forecast = module("forecast")
-    os.environ["ESPALIER_ASSUME_GPU"] = "1"
-    forecast.look = lambda: None
-    forecast.graphics.free, forecast.graphics.total = 7 * GIB, 12 * GIB
-    settings = bpy.context.scene.espalier
-    settings.engine = "trellis2"
-    settings.resolution = "512"
-    driver.check(forecast.forecast(settings).problem is None, "the smallest resolution fits")
-    yield from shown("11-fits")
-    settings.resolution = "1536"
-    driver.check(forecast.forecast(settings).problem is not None, "the largest does not")
-    yield from shown("12-does-not-fit")
-    bpy.context.preferences.view.ui_scale = 2.0
-    yield from driver.wait(1.0)
-    yield from driver.scroll(*driver.centre(driver.region("VIEW_3D", "UI")), 12)
-    yield from shown("13-scale-2")
-    bpy.context.preferences.view.ui_scale = 1.0
-    yield from driver.wait(1.0)
-    yield from driver.scroll(*driver.centre(driver.region("VIEW_3D", "UI")), 12, down=False)
-    light = next(Path(folder, "Blender_Light.xml") for folder in bpy.utils.preset_paths("interface_theme"))
-    bpy.ops.script.execute_preset(filepath=str(light), menu_idname="USERPREF_MT_interface_theme_presets")
-    bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(folder / "missing.png"), engine="draft")
-    generate("rocket.png", engine="draft")
-    yield from driver.until(lambda: any(job.fraction > 0.1 for job in jobs() if job.active), "one is under way again")
-    yield from shown("14-light")
-    yield from settled()
-    settings.engine = "draft"
 
 
 driver.run(scenario)
