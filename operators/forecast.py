@@ -130,16 +130,16 @@ def _memory(settings: bpy.types.PropertyGroup) -> tuple[Plan, str, EspalierError
     def fits(other: str, room: int) -> bool:
         return need_gib(PLANS[-1], weights, PIPELINE_OF_RESOLUTION[other]) * GIB <= room
 
+    figures: dict[str, object] = {"need": f"{need:.0f}", "free": f"{free / GIB:.0f}"}
     smaller = [other for other in PIPELINE_OF_RESOLUTION if int(other) < int(settings.resolution) and fits(other, free)]
     if wanted and fits(settings.resolution, free):
-        remedy = "Set Memory Plan to Automatic in the preferences, which would fit."
+        problem = EspalierError("memory_short_plan", **figures)
     elif smaller:
-        remedy = f"Resolution {smaller[-1]} would fit."
+        problem = EspalierError("memory_short_smaller", **figures, resolution=smaller[-1])
     elif fits(settings.resolution, total):
-        remedy = "It would fit once other programs that use the graphics card are closed."
+        problem = EspalierError("memory_short_others", **figures)
     else:
-        remedy = "The remote engine needs no graphics memory here."
-    problem = EspalierError("memory_short", need=f"{need:.0f}", free=f"{free / GIB:.0f}", remedy=remedy)
+        problem = EspalierError("memory_short", **figures)
     return plan, "", problem
 
 

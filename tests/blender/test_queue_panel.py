@@ -292,9 +292,9 @@ MEMORY = [
     (80, 80, "1024", "", "About 17 s on an H100, 21 of 80 GB free", None),
     (11, 24, "1024", "", "About 35 s on an H100, 10 of 11 GB free", None),
     (7, 8, "1024", "", "About 2 min on an H100, 6 of 7 GB free", None),
-    (7, 24, "1536", "", "About 7 min on an H100", "Resolution 1024 would fit."),
-    (3, 24, "512", "", "", "It would fit once other programs"),
-    (3, 4, "512", "", "", "The remote engine"),
+    (7, 24, "1536", "", "About 7 min on an H100", "Choose the resolution 1024, which would fit."),
+    (3, 24, "512", "", "", "Close other programs"),
+    (3, 4, "512", "", "", "Choose the remote engine"),
     (12, 24, "512", "resident", "", "Set Memory Plan to Automatic"),
 ]
 
