@@ -48,12 +48,12 @@ def scenario():
     driver.check(forecast.forecast(settings).problem is not None, "the largest does not")
     yield from shown("4-does-not-fit")
 
+    settings.engine = "draft"
     bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=missing, engine="draft")
     yield from driver.until(lambda: module("session").session.error is not None, "a job fails", 60)
     bpy.ops.espalier.dismiss("EXEC_DEFAULT")
     for name in ("rocket.png", "duck.jpg"):
         bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(DATA / name), engine="draft")
-    settings.engine = "draft"
     themes = (Path(each) / LIGHT for each in bpy.utils.preset_paths("interface_theme"))
     light = next(path for path in themes if path.is_file())
     bpy.ops.script.execute_preset(filepath=str(light), menu_idname="USERPREF_MT_interface_theme_presets")
