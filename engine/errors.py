@@ -20,6 +20,8 @@ USAGE = 2
 FAILURE = 1
 """Exit code of a command that was given right arguments and failed."""
 
+_SHORT = "This takes about {need} GB of graphics memory, and {free} GB are free."
+
 CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     # The image
     "image_none": (USAGE, "No image is chosen.", "Choose an image in the Espalier panel or name a file."),
@@ -195,6 +197,10 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The {engine} engine ran out of memory.",
         "Lower the resolution or the texture size, or close other programs.",
     ),
+    "memory_short_plan": (FAILURE, _SHORT, "Set Memory Plan to Automatic in the preferences, which would fit."),
+    "memory_short_smaller": (FAILURE, _SHORT, "Choose the resolution {resolution}, which would fit."),
+    "memory_short_others": (FAILURE, _SHORT, "Close other programs that use the graphics card, then it would fit."),
+    "memory_short": (FAILURE, _SHORT, "Choose the remote engine, which needs no graphics memory here."),
     "rebuild_impossible": (
         FAILURE,
         "Rebuilding needs libigl, which nobody builds for Macs with an Intel processor.",
@@ -243,6 +249,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         FAILURE,
         "The job for {name} was cancelled while it was being handed to its server, which may bill it.",
         "Look at the account's usage before you press Retry, which may be billed again.",
+    ),
+    "blend_missing": (
+        FAILURE,
+        "The file {path} that {name} was made for is gone.",
+        "Import it here, or put it away; it stays in the library.",
     ),
     "question_unanswered": (
         FAILURE,

@@ -7,6 +7,7 @@ from . import (
     checking,
     command,
     environments,
+    forecast,
     generate,
     image,
     import_asset,
@@ -14,10 +15,13 @@ from . import (
     jobs,
     key,
     preferences,
+    queue_list,
     rebuild,
     session,
     settings,
     stages,
+    status_bar,
+    thumbnails,
 )
 
 CLASSES = (
@@ -27,11 +31,8 @@ CLASSES = (
     generate.ESPALIER_OT_generate,
     import_asset.ESPALIER_OT_import_asset,
     rebuild.ESPALIER_OT_rebuild,
-    jobs.ESPALIER_OT_cancel,
-    jobs.ESPALIER_OT_retry,
-    jobs.ESPALIER_OT_fetch,
-    jobs.ESPALIER_OT_put_away,
-    jobs.ESPALIER_OT_dismiss,
+    *queue_list.CLASSES,
+    *jobs.OPERATORS,
     checking.ESPALIER_OT_check_usage,
     key.ESPALIER_OT_test_key,
     *installing.OPERATORS,
@@ -45,14 +46,21 @@ def register() -> None:
         bpy.utils.register_class(cls)
     bpy.types.Scene.espalier = bpy.props.PointerProperty(type=settings.EspalierSettings)
     session.register()
+    queue_list.register()
+    status_bar.register()
     environments.register()
+    forecast.register()
     command.register()
 
 
 def unregister() -> None:
     """Undo `register` in reverse; running jobs stop and stay in the ledger."""
     command.unregister()
+    forecast.unregister()
     environments.unregister()
+    status_bar.unregister()
+    queue_list.unregister()
+    thumbnails.unregister()
     session.unregister()
     del bpy.types.Scene.espalier
     for cls in reversed(CLASSES):

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
 
 from ..engine.errors import EspalierError
 from ..engine.jobs.job import State
-from . import account, checking, pricing, session
+from . import account, checking, pricing, queue_list, session
 
 
 class _JobOperator:
@@ -98,8 +100,52 @@ class ESPALIER_OT_put_away(_JobOperator, bpy.types.Operator):
         job = queue.job(self.job)
         if job.state is State.UNKNOWN and job.error is not None:
             queue.mark_failed(self.job, job.error)
-        else:
+        elif job.state is State.READY:
             queue.mark_imported(self.job)
+        queue.clear((self.job,))
+
+
+class ESPALIER_OT_move_up(_JobOperator, bpy.types.Operator):
+    """Let this job pass the one that is ahead of it and waits for the same engine"""
+
+    bl_idname = "espalier.move_up"
+    bl_label = "Move Up"
+
+    def act(self) -> None:
+        session.session.open_queue().move_up(self.job)
+
+
+class ESPALIER_OT_clear(_JobOperator, bpy.types.Operator):
+    """Take all jobs off the list that are done, failed or cancelled. Finished assets stay in the library"""
+
+    bl_idname = "espalier.clear"
+    bl_label = "Clear"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Ask for something that can be taken off."""
+        if not queue_list.clearable():
+            cls.poll_message_set("No job is done, failed or cancelled")
+            return False
+        return True
+
+    def act(self) -> None:
+        session.session.open_queue().clear(queue_list.clearable())
+        session.session.error = None
+
+
+class ESPALIER_OT_open_file(_JobOperator, bpy.types.Operator):
+    """Open the file that this was made for, where it is placed by itself. Blender asks for unsaved changes first"""
+
+    bl_idname = "espalier.open_file"
+    bl_label = "Open That File"
+
+    def act(self) -> None:
+        job = session.session.open_queue().job(self.job)
+        path = queue_list.file_of(job)
+        if not Path(path).is_file():
+            raise EspalierError("blend_missing", path=path or "(never saved)", name=job.request.name)
+        bpy.ops.wm.open_mainfile("INVOKE_DEFAULT", filepath=path, display_file_selector=False)
 
 
 class ESPALIER_OT_dismiss(_JobOperator, bpy.types.Operator):
@@ -117,3 +163,15 @@ class ESPALIER_OT_dismiss(_JobOperator, bpy.types.Operator):
             session.session.notice = ""
         else:
             session.session.error = None
+
+
+OPERATORS = (
+    ESPALIER_OT_cancel,
+    ESPALIER_OT_retry,
+    ESPALIER_OT_fetch,
+    ESPALIER_OT_put_away,
+    ESPALIER_OT_move_up,
+    ESPALIER_OT_clear,
+    ESPALIER_OT_open_file,
+    ESPALIER_OT_dismiss,
+)

@@ -87,7 +87,10 @@ def known_jobs() -> list[Job]:
 
 def known_job(job: str) -> Job | None:
     """Return one job as last seen, without touching disk: for drawing; None where it is not known."""
-    return next((known for known in known_jobs() if known.id == job), None)
+    try:
+        return session.queue.job(job) if session.queue is not None else None
+    except EspalierError:
+        return None
 
 
 def spent() -> Spent:
@@ -193,6 +196,10 @@ def watch() -> None:
 
 def redraw() -> None:
     """Draw again what shows jobs and answers: the sidebars of all 3D viewports, and open preferences."""
+    from . import queue_list  # which looks at jobs through this module
+
+    if not bpy.app.background:
+        queue_list.sync()
     for window in bpy.context.window_manager.windows if bpy.context.window_manager else ():
         for area in window.screen.areas:
             shown = DRAWN.get(area.type)
@@ -203,7 +210,7 @@ def redraw() -> None:
 
 def _tick() -> float | None:
     """Step the queue for a few milliseconds; return the seconds to the next call, or None when all is quiet."""
-    from . import trellis2  # which looks at jobs through this module
+    from . import status_bar, trellis2  # which look at jobs through this module
 
     queue = session.queue
     if queue is None:
@@ -217,6 +224,7 @@ def _tick() -> float | None:
             # What was cancelled and has an error may be billed all the same.
             if job.state in (State.FAILED, State.CANCELLED) and job.error is not None:
                 fail(job.error, job.id)
+            status_bar.tell(job)
         waiting = _import_one(queue)
     except Exception:
         # Blender would drop the timer without a word, and with it every job.

@@ -19,7 +19,7 @@ from ..engine.parameters import (
     Parameter,
     Value,
 )
-from . import environments, pricing, trellis2
+from . import environments, forecast, pricing, trellis2
 from .account import ENGINE
 
 RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
@@ -120,6 +120,7 @@ def _engine_chosen(self: EspalierSettings, _context: bpy.types.Context) -> None:
         pricing.refresh()
     elif self.engine == trellis2.ENGINE:
         environments.look()
+        forecast.watch()
 
 
 def _updates() -> dict[str, Callable[[Any, Any], None]]:

@@ -7,6 +7,7 @@ from . import environments, jobs, parameters, sidebar
 
 CLASSES = (
     sidebar.ESPALIER_PT_main,
+    jobs.ESPALIER_UL_jobs,
     jobs.ESPALIER_PT_jobs,
     *parameters.PANELS,
     environments.ESPALIER_PT_environments,

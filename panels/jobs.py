@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is running, waiting, or finished and not yet in a scene."""
+"""The queue: what runs, waits, failed or is done, and what waits for the person."""
 
 from __future__ import annotations
 
 import bpy
 
 from ..engine.jobs.job import Job, State
-from ..operators import checking, session
+from ..operators import checking, queue_list, session, thumbnails
 from ..operators.text import draw_wrapped, duration
 from .sidebar import ESPALIER_PT_main, SidebarPanel
 
-MOST_SHOWN = 8
+ROWS = 6
+"""Rows of the list before it scrolls; two at least, for the buttons beside it."""
+MOST_ASKED = 3
+"""Questions below the list that are shown at a time."""
+NAMES = 0.55
+"""Share of a row that the name gets."""
 FETCH = "Press Fetch It to come for that one, without another bill."
-
-
-def _shown() -> list[Job]:
-    waiting = (State.READY, State.UNKNOWN)
-    return [job for job in session.known_jobs() if job.active or job.state in waiting]
+STATES = {State.FAILED: "Failed", State.CANCELLED: "Cancelled", State.UNKNOWN: "Unknown", State.IMPORTED: "Done"}
 
 
 def progress_text(job: Job) -> str:
-    """Return the stage, and the remaining time unless the engine's own note tells it, as the bar shows them."""
+    """Return the stage, and the remaining time unless the engine's own note tells it, as shown below the list."""
     if job.cancelling:
         return "Cancelling"
     if job.state is State.QUEUED:
@@ -31,42 +32,133 @@ def progress_text(job: Job) -> str:
     return text
 
 
+def row_text(job: Job) -> str:
+    """Return where a job is in the few letters for which a row has room."""
+    if job.cancelling:
+        return "Cancelling"
+    if job.state is State.QUEUED:
+        return "Waiting"
+    if job.state is State.READY:
+        return "Other File" if queue_list.is_elsewhere(job) else "Finished"
+    if not job.active:
+        return STATES[job.state]
+    if job.remaining_s is not None:
+        return duration(job.remaining_s)
+    return f"{job.fraction:.0%}"
+
+
+class ESPALIER_UL_jobs(bpy.types.UIList):
+    """The rows of the queue."""
+
+    bl_idname = "ESPALIER_UL_jobs"
+
+    def draw_item(
+        self,
+        _context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        _data: object,
+        item: queue_list.EspalierQueueItem,
+        _icon: int,
+        _active_data: object,
+        _active_property: str,
+    ) -> None:
+        """Draw the picture, the name, how far it is, and the one button that is wanted most."""
+        job = session.known_job(item.job)
+        if job is None:
+            layout.label(text=item.name)
+            return
+        split = layout.split(factor=NAMES, align=True)
+        picture = thumbnails.icon_of(job)
+        if picture:
+            split.label(text=job.request.name, icon_value=picture)
+        else:
+            split.label(text=job.request.name, icon="MESH_DATA")
+        row = split.row(align=True)
+        if job.active and job.state is not State.QUEUED:
+            row.progress(factor=job.fraction, text=row_text(job))
+        else:
+            state = row.row()
+            state.alert = job.state in (State.FAILED, State.UNKNOWN)
+            state.active = job.state not in (State.CANCELLED, State.IMPORTED)
+            state.label(text=row_text(job))
+        if job.active:
+            row.operator("espalier.cancel", text="", icon="X", emboss=False).job = job.id
+        elif job.state in (State.FAILED, State.CANCELLED):
+            row.operator("espalier.retry", text="", icon="FILE_REFRESH", emboss=False).job = job.id
+        else:
+            row.operator("espalier.put_away", text="", icon="X", emboss=False).job = job.id
+
+
 class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
-    """The jobs under way, those whose outcome is not known, and the finished ones that wait to be placed."""
+    """The list of jobs, more of the chosen one, and the questions of those that wait for the person."""
 
     bl_idname = "ESPALIER_PT_jobs"
-    bl_label = "Jobs"
+    bl_label = "Queue"
     bl_parent_id = ESPALIER_PT_main.bl_idname
     bl_options = {"HIDE_HEADER"}
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Show the panel only while there is something in it."""
-        return bool(_shown())
+        return bool(queue_list.shown())
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw a bar for each job, with Cancel, or Import once it is finished; what is known of an unknown one."""
-        jobs = _shown()
-        for job in jobs[:MOST_SHOWN]:
+        """Draw the list, then the chosen job, then what is asked about others."""
+        jobs = queue_list.shown()
+        queue = context.window_manager.espalier_queue
+        chosen = queue_list.chosen()
+        row = self.layout.row()
+        rows = min(max(len(jobs), 2), ROWS)
+        row.template_list("ESPALIER_UL_jobs", "", queue, "items", queue, "active", rows=rows, maxrows=rows)
+        buttons = row.column(align=True)
+        up = buttons.row()
+        up.enabled = chosen is not None and chosen.state is State.QUEUED
+        up.operator("espalier.move_up", text="", icon="TRIA_UP").job = chosen.id if chosen is not None else ""
+        buttons.operator("espalier.clear", text="", icon="TRASH")
+        if chosen is not None and not queue_list.asks(chosen):
+            self._draw_chosen(context, chosen)
+        asked = [job for job in jobs if queue_list.asks(job)]
+        asked.sort(key=lambda job: chosen is None or job.id != chosen.id)
+        for job in asked[:MOST_ASKED]:
             if job.state is State.UNKNOWN:
                 self._draw_unknown(context, job)
             else:
-                self._draw_job(context, job)
-        if len(jobs) > MOST_SHOWN:
-            self.layout.label(text=f"and {len(jobs) - MOST_SHOWN} more")
+                self._draw_finished(context, job)
+        if len(asked) > MOST_ASKED:
+            self.layout.label(text=f"{len(asked) - MOST_ASKED} more wait for an answer")
 
-    def _draw_job(self, context: bpy.types.Context, job: Job) -> None:
+    def _draw_chosen(self, context: bpy.types.Context, job: Job) -> None:
+        """Draw what a row has no room for."""
         column = self.layout.column(align=True)
-        column.label(text=job.request.name, icon="IMAGE_DATA")
-        row = column.row(align=True)
         if job.active:
-            row.progress(factor=job.fraction, text=progress_text(job))
-            row.operator("espalier.cancel", text="", icon="X").job = job.id
-            if job.note:
-                draw_wrapped(column, context, job.note)
-        else:
-            row.operator("espalier.import_asset", icon="IMPORT").job = job.id
-            row.operator("espalier.put_away", text="", icon="X").job = job.id
+            draw_wrapped(column, context, f"{job.request.name}: {progress_text(job)}")
+        elif job.error is not None:
+            if job.id == session.session.error_job and session.session.error is not None:
+                return  # it is told above
+            draw_wrapped(column, context, f"{job.request.name}: {job.error.cause}")
+            draw_wrapped(column, context, job.error.remedy)
+        elif job.started is not None and job.finished is not None:
+            took = duration(job.finished - job.started)
+            draw_wrapped(column, context, f"{job.request.name}: {row_text(job)}, in {took}")
+        if job.note:
+            draw_wrapped(column, context, job.note)
+
+    def _draw_finished(self, context: bpy.types.Context, job: Job) -> None:
+        """Ask where a finished asset is to go, whose file is not open, or which could not be placed."""
+        box = self.layout.box()
+        row = box.row()
+        row.label(text=f"{job.request.name} Is Finished", icon="QUESTION")
+        row.operator("espalier.put_away", text="", icon="X", emboss=False).job = job.id
+        if not queue_list.is_elsewhere(job):
+            box.operator("espalier.import_asset", icon="IMPORT").job = job.id
+            return
+        path = queue_list.file_of(job)
+        name = f"{bpy.path.basename(path)}, which is not open" if path else "a file that was not saved then"
+        draw_wrapped(box.column(align=True), context, f"It belongs to {name}.")
+        column = box.column(align=True)
+        column.operator("espalier.import_asset", text="Import Here", icon="IMPORT").job = job.id
+        if path:
+            column.operator("espalier.open_file", icon="FILE_FOLDER").job = job.id
 
     def _draw_unknown(self, context: bpy.types.Context, job: Job) -> None:
         """Draw what is known of a job that may have been carried out and billed, and what can be done about it."""

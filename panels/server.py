@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the remote engine's server charges and takes, and why it cannot be asked where that is so."""
+"""What the remote engine's server has billed and what it takes, and why it cannot be asked where that is so."""
 
 from __future__ import annotations
 
@@ -14,19 +14,13 @@ LABELS = 0.4
 
 
 def draw_cost(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
-    """Draw the price of the next asset and what was spent so far, or what keeps the server from being asked."""
+    """Draw what was spent so far, and what keeps the server from being asked."""
     if settings.engine != account.ENGINE:
         return
     problem = account.problem()
     if problem is not None:
         _draw_problem(layout, context, problem)
-    price = pricing.price(settings.engine, settings.resolution)
-    told = settings.resolution in pricing.offer().told
     column = layout.column(align=True)
-    if price is None:
-        _draw_row(column, "Price", "not told by the server")
-    else:
-        _draw_row(column, "Price", pricing.dollars(price) + ("" if told else " (list price)"))
     spent = session.spent()
     if spent.all > 0.0:
         _draw_row(column, "This Session", f"{pricing.dollars(spent.session)} spent")

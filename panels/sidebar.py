@@ -7,6 +7,7 @@ import bpy
 
 from ..operators import session
 from ..operators.text import draw_wrapped
+from .forecast import draw_forecast
 from .server import draw_cost, draw_limit
 from .trellis2 import draw_readiness
 
@@ -49,6 +50,7 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "texture_size")
         draw_limit(column, settings, "texture_size")
 
+        draw_forecast(layout, context, settings)
         draw_cost(layout, context, settings)
         draw_readiness(layout, context, settings)
         row = layout.row()

@@ -71,6 +71,12 @@ class Book:
         self._files = files
         self._trace = trace
         self._changed: dict[str, None] = {}
+        self._writing: list[tuple[Future[Any], Follow]] = []
+
+    @property
+    def writing(self) -> bool:
+        """Whether something decided is not in the ledger yet."""
+        return bool(self.unsettled or self._writing)
 
     @property
     def changed(self) -> bool:
@@ -133,6 +139,29 @@ class Book:
             self.note(entry)
         self._expect(entry, Transition(future, state, changes, act, shown, point, fail))
 
+    def mark(self, values: Mapping[str, Mapping[str, Any]], future: Future[Any]) -> None:
+        """Show new values of fields that are no part of a transition, by job, while `future` is their way to the disk.
+
+        Where they do not get there, the values of before are shown again, with the reason as the note.
+        """
+        before: dict[str, dict[str, Any]] = {}
+        for name, fields in values.items():
+            entry = self.entries[name]
+            before[name] = {field: getattr(entry.job, field) for field in fields}
+            self.note(entry, **fields)
+
+        def follow(_value: Any, error: BaseException | None) -> None:
+            if error is None:
+                return
+            if not isinstance(error, EspalierError):
+                raise error
+            for name, fields in values.items():
+                found = self.entries.get(name)
+                if found is not None and all(getattr(found.job, field) == value for field, value in fields.items()):
+                    self.note(found, **before[name], note=error.cause)
+
+        self._writing.append((future, follow))
+
     def work(self, entry: Entry, task: Callable[[], Any], follow: Follow) -> None:
         """Have `task` done in the library's thread, then call `follow` with what it returned or raised."""
         entry.work = (self._files.submit(task), follow)
@@ -140,6 +169,9 @@ class Book:
 
     def settle(self, deadline: float) -> None:
         """Do what follows from transitions and file work that are done, until `deadline` (of perf_counter)."""
+        while self._writing and self._writing[0][0].done():
+            future, follow = self._writing.pop(0)
+            follow(None, future.exception())
         for entry in list(self.unsettled.values()):
             self._settle(entry)
             if time.perf_counter() > deadline:

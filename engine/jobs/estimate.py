@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Final
 
+DRAFT_S: Final[Mapping[str, float]] = {"512": 1.4, "1024": 2.5, "1536": 3.6}
+"""Seconds that a draft of each resolution took on a machine with two cores, where this one has made none yet."""
 MEANINGFUL_S = 1.5
 MEANINGFUL_FRACTION = 0.03
 _SETTLING_S = 4.0

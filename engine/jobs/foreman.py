@@ -109,11 +109,16 @@ class Foreman:
         if worker is not None:
             worker.cancel(job.id)
 
+    def line(self) -> list[str]:
+        """Return the jobs that wait for a worker in their order: what is paid for first, then each by its place."""
+        jobs = (self._book.entries[name].job for name in self.waiting)
+        return [turn[-1] for turn in sorted((job.state is State.QUEUED, *job.turn) for job in jobs)]
+
     def start(self, deadline: float) -> None:
         """Give waiting jobs to free workers, what is paid for first, until `deadline`; start at most one new worker."""
         full: set[str] = set()
         alive = len(self._pool.workers)
-        for job_id in sorted(self.waiting, key=lambda job_id: self._book.entries[job_id].job.state is State.QUEUED):
+        for job_id in self.line():
             entry = self._book.entries[job_id]
             engine = entry.job.request.engine
             if engine in full or not entry.settled:

@@ -66,6 +66,8 @@ class Job:
     `digest` is that of the request that was, or was about to be, sent to `server`; `remote_id` is what that server
     calls the job, empty where there is nothing that it could be asked after. `spent` is what is known to have been
     billed for it in all its runs, in USD.
+    `rank` is its place in the line of those that wait, the lowest first. `cleared` tells that a person wants to see it
+    no more.
     `attempts` counts how often it was handed over since it was last asked for, `runs` how often in all.
     `folder` holds the result once the job is ready: `asset.glb`, `thumbnail.png`, `request.json`, `result.json`.
     """
@@ -86,6 +88,8 @@ class Job:
     digest: str = ""
     server: str = ""
     spent: float = 0.0
+    rank: float = 0.0
+    cleared: bool = False
     stage: str = ""
     label: str = ""
     note: str = ""
@@ -97,3 +101,8 @@ class Job:
     def active(self) -> bool:
         """Whether the queue still has something to do for it."""
         return self.state in ACTIVE
+
+    @property
+    def turn(self) -> tuple[float, float, str]:
+        """What the jobs that wait are sorted by: whose turn comes first is first."""
+        return self.rank, self.created, self.id

@@ -28,9 +28,10 @@ Trace = Callable[[str], None]
 
 _COLUMNS = (
     "id, serial, owner, state, request, placement, created, started, finished, attempts, runs, result, error,"
-    " remote_id, digest, server, spent"
+    " remote_id, digest, server, spent, rank, cleared"
 )
 _NAMES = _COLUMNS.split(", ")
+_MADE = ", ".join(f"'{state}'" for state in (State.READY, State.IMPORTED))
 _UNFINISHED = ", ".join(f"'{state}'" for state in sorted(ACTIVE))
 
 
@@ -106,6 +107,8 @@ class Ledger:
             "digest": job.digest,
             "server": job.server,
             "spent": job.spent,
+            "rank": job.rank,
+            "cleared": job.cleared,
         }
 
         def action(connection: sqlite3.Connection) -> bool:
@@ -142,6 +145,37 @@ class Ledger:
             "INSERT INTO transitions (job, serial, state, owner, at) VALUES (?, ?, ?, ?, ?)",
             (job, serial, str(state), self._owner, time.time()),
         )
+
+    def arrange(self, ranks: Mapping[str, float]) -> Future[bool]:
+        """Write the places in the line of some unfinished jobs of this owner down: all of them, or none."""
+        query = f"UPDATE jobs SET rank = ? WHERE id = ? AND owner = ? AND state IN ({_UNFINISHED})"
+
+        def action(connection: sqlite3.Connection) -> bool:
+            connection.executemany(query, [(rank, job, self._owner) for job, rank in ranks.items()])
+            return True
+
+        return self._put(action, "arranged")
+
+    def clear(self, jobs: Iterable[str]) -> Future[bool]:
+        """Write down that a person wants to see some jobs no more; those that are unfinished are left as they are."""
+        names = [(job,) for job in jobs]
+        query = f"UPDATE jobs SET cleared = 1 WHERE id = ? AND state NOT IN ({_UNFINISHED})"
+
+        def action(connection: sqlite3.Connection) -> bool:
+            connection.executemany(query, names)
+            return True
+
+        return self._put(action, "cleared")
+
+    def fold(self, limit: int, fold: Callable[[Iterable[Job]], T]) -> Future[T]:
+        """Return what `fold` makes of the `limit` newest assets of all owners; it is called in the ledger's thread."""
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({_MADE}) ORDER BY created DESC LIMIT ?"
+
+        def action(connection: sqlite3.Connection) -> T:
+            rows = (_row(values) for values in connection.execute(query, (limit,)))
+            return fold(row.job for row in rows if row is not None)
+
+        return self._put(action)
 
     def history(self, limit: int) -> list[Row]:
         """Return the `limit` newest finished jobs of all owners, newest first. Waits for the disk."""
@@ -180,9 +214,9 @@ class Ledger:
     def adopt(self, alive: Callable[[str], bool], decide: Callable[[Row], Move]) -> list[Row]:
         """Take over the unfinished jobs of owners that are not `alive`, each by the move that `decide` chooses.
 
-        Returns them as they are then, oldest first. Waits for the disk. Raises EspalierError.
+        Returns them as they are then, in the order of their line. Waits for the disk. Raises EspalierError.
         """
-        query = f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({_UNFINISHED}) ORDER BY created, id"
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({_UNFINISHED}) ORDER BY rank, created, id"
 
         def action(connection: sqlite3.Connection) -> list[Row]:
             rows = [row for values in connection.execute(query).fetchall() if (row := _row(values)) is not None]
@@ -307,6 +341,8 @@ def _row(values: tuple[Any, ...]) -> Row | None:
             digest=found["digest"],
             server=found["server"],
             spent=found["spent"],
+            rank=found["rank"],
+            cleared=bool(found["cleared"]),
         )
         return Row(job, found["serial"], found["owner"])
     except (ValueError, KeyError, TypeError, RecursionError):

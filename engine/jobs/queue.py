@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from ..workers.process import Launch, Limits
 from .background import Background
 from .book import Book
 from .foreman import Foreman, billed
-from .history import Spent
+from .history import TIMED, Spent, Timings, Took
 from .job import ACTIVE, MOVES, Job, State
 from .ledger import Ledger, Move, Row, Trace
 from .library import Library
@@ -86,6 +87,10 @@ class JobQueue:
         self._book = Book(self._ledger, self._library, self._files, trace)
         self._foreman = Foreman(self._book, self._library, self._pool, account, free, most_attempts)
         self._closed = False
+        self._rank = 0.0
+        self.opened = time.time()
+        self._timings = Timings()
+        self._earlier: Future[Timings] | None = self._ledger.fold(TIMED, Timings.of)
         for row in history:
             self._book.keep(row)
 
@@ -97,7 +102,8 @@ class JobQueue:
             raise RuntimeError("the queue is closed")
         now = time.time()
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}"
-        self._book.add(Job(name, request, State.QUEUED, placement=dict(placement or {}), created=now))
+        rank = self._last_rank()
+        self._book.add(Job(name, request, State.QUEUED, placement=dict(placement or {}), created=now, rank=rank))
         self._foreman.waiting.append(name)
         return name
 
@@ -137,8 +143,36 @@ class JobQueue:
             error=None,
             remote_id=remote_id,
             digest=job.digest if remote_id and not counted else "",
+            rank=self._last_rank(),
+            cleared=False,
         )
         self._foreman.waiting.append(job_id)
+
+    def move_up(self, job_id: str) -> None:
+        """Let a job pass the one that is ahead of it in the line of its engine; nothing happens if there is none.
+
+        Raises EspalierError `job_unknown`.
+        """
+        job = self._book.entry(job_id).job
+        line = [self._book.entries[name].job for name in self._foreman.line()]
+        line = [each for each in line if each.state is State.QUEUED and each.request.engine == job.request.engine]
+        index = next((index for index, each in enumerate(line) if each.id == job_id), 0)
+        if index:
+            ahead = line[index - 1]
+            first = min(ahead.rank, math.nextafter(job.rank, -math.inf))
+            ranks = {job_id: first, ahead.id: job.rank}
+            self._book.mark({name: {"rank": rank} for name, rank in ranks.items()}, self._ledger.arrange(ranks))
+
+    def clear(self, job_ids: Iterable[str]) -> None:
+        """Note that a person wants to see these jobs no more, which have come to an end; their assets stay.
+
+        Raises EspalierError `job_unknown`, or `job_state` for a job that goes on.
+        """
+        names = list(job_ids)
+        for name in names:
+            if (job := self._book.entry(name).job).active:
+                raise EspalierError("job_state", job=name, state=job.state, act="cleared")
+        self._book.mark({name: {"cleared": True} for name in names}, self._ledger.clear(names))
 
     def ask(self, engine: str, question: str) -> str:
         """Ask `engine` a question outside a job, and return the name under which `answers` has the answer later."""
@@ -174,6 +208,7 @@ class JobQueue:
         for row in rows:
             entry = self._book.keep(row)
             self._book.note(entry)
+            self._rank = max(self._rank, row.job.rank)
             if row.job.state in (State.QUEUED, State.RUNNING):
                 self._foreman.waiting.append(row.job.id)
             elif row.job.state is State.FETCHING:
@@ -188,6 +223,10 @@ class JobQueue:
         """Return all jobs as last seen, newest first, without touching the disk."""
         return sorted((e.job for e in self._book.entries.values()), key=lambda job: (job.created, job.id), reverse=True)
 
+    def listed(self) -> list[Job]:
+        """Return the jobs that nobody has cleared, as last seen, in no order, without touching the disk."""
+        return [entry.job for entry in self._book.entries.values() if not entry.job.cleared]
+
     def job(self, job_id: str) -> Job:
         """Return a job as last seen. Raises EspalierError `job_unknown`."""
         return self._book.entry(job_id).job
@@ -196,19 +235,31 @@ class JobQueue:
         """Return what is known to have been billed, without touching the disk."""
         return Spent(self._foreman.session_usd, self._spent_before + self._foreman.session_usd)
 
+    def took(self, request: Request) -> Took | None:
+        """Return how long jobs like `request` took here, without touching the disk; None if none is known."""
+        if self._earlier is not None and self._earlier.done():
+            if self._earlier.exception() is None:
+                self._timings.precede(self._earlier.result())
+            self._earlier = None
+        return self._timings.took(request)
+
     @property
     def busy(self) -> bool:
         """Whether a job is unfinished, or something decided is not in the ledger yet."""
-        return bool(self._book.unsettled) or any(entry.job.active for entry in self._book.entries.values())
+        return self._book.writing or any(entry.job.active for entry in self._book.entries.values())
 
     @property
     def warm(self) -> bool:
         """Whether worker processes are alive, which `step` lets go when they have been idle for long."""
         return bool(self._pool.workers)
 
+    def holds(self, engine: str) -> bool:
+        """Tell whether a worker of `engine` is alive, with what it keeps in memory."""
+        return any(worker.engine == engine for worker in self._pool.workers)
+
     def delay_s(self) -> float:
         """Return in how many seconds `step` wants to be called again, at most 1."""
-        if self._book.unsettled or self._book.changed or self._foreman.answers:
+        if self._book.writing or self._book.changed or self._foreman.answers:
             return _SOON_S
         if self.busy or any(not worker.idle for worker in self._pool.workers):
             return _WORKING_S
@@ -224,7 +275,10 @@ class JobQueue:
         self._foreman.hear(deadline)
         self._foreman.start(deadline)
         self._pool.let_go()
-        return self._book.take_changed()
+        changed = self._book.take_changed()
+        for job in changed:
+            self._timings.add(job)
+        return changed
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the workers, waiting for that; unfinished jobs stay in the ledger for the next `resume`.
@@ -242,6 +296,11 @@ class JobQueue:
         self._files.close(timeout_s)
         self._ledger.close(timeout_s)
         self._owner.release()
+
+    def _last_rank(self) -> float:
+        """Return a place behind all others in the line: the time, but never the same twice."""
+        self._rank = max(time.time(), math.nextafter(self._rank, math.inf))
+        return self._rank
 
     def _mark(self, job_id: str, state: State, act: str, **changes: Any) -> None:
         entry = self._book.entry(job_id)

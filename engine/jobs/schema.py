@@ -46,6 +46,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE jobs ADD COLUMN spent REAL NOT NULL DEFAULT 0.0",
     ),
     ("ALTER TABLE jobs ADD COLUMN server TEXT NOT NULL DEFAULT ''",),
+    (
+        "ALTER TABLE jobs ADD COLUMN rank REAL NOT NULL DEFAULT 0.0",
+        "ALTER TABLE jobs ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0",
+        "UPDATE jobs SET rank = created",
+        "UPDATE jobs SET cleared = 1 WHERE state IN ('failed', 'cancelled', 'imported')",
+    ),
 )
 """What brings the ledger from version n to version n + 1."""
 

@@ -54,7 +54,7 @@ def test_a_job_comes_back_as_it_was(tmp_path: Path) -> None:
     error = EspalierError("disk_full", "deep detail \udcff", path="/空 间")
     changes = {
         "started": 5.0, "finished": 7.5, "attempts": 2, "runs": 4, "result": {"stages": {"a": 1.0}}, "error": error,
-        "remote_id": "r-1", "digest": "d-1", "server": "https://a", "spent": 0.25,
+        "remote_id": "r-1", "digest": "d-1", "server": "https://a", "spent": 0.25, "rank": 2.5, "cleared": True,
     }  # fmt: skip
     assert done(ledger.move(Move("a", 0, State.FAILED, changes)))
     ledger.close(5)
@@ -65,8 +65,21 @@ def test_a_job_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found.job.placement == asked.placement
     assert found.job.state is State.FAILED
     assert found.job.error.to_json() == error.to_json()
-    fields = ("created", "started", "finished", "attempts", "runs", "result", "remote_id", "digest", "server", "spent")
-    values = [123.25, 5.0, 7.5, 2, 4, {"stages": {"a": 1.0}}, "r-1", "d-1", "https://a", 0.25]
+    fields = (
+        "created",
+        "started",
+        "finished",
+        "attempts",
+        "runs",
+        "result",
+        "remote_id",
+        "digest",
+        "server",
+        "spent",
+        "rank",
+        "cleared",
+    )
+    values = [123.25, 5.0, 7.5, 2, 4, {"stages": {"a": 1.0}}, "r-1", "d-1", "https://a", 0.25, 2.5, True]
     assert [getattr(found.job, name) for name in fields] == values
 
 
@@ -168,8 +181,9 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(tmp_path: Path,
         if version:
             names = "id, serial, owner, state, engine, request, placement, created, attempts, runs, result, error"
             text = json.dumps(request("quick").to_json())
-            values = ("a", 4, "gone", "ready", "draft", text, "{}", 1.0, 1, 1, '{"vertices": 3}', "", "")
-            old.execute(f"INSERT INTO jobs ({names}, remote_id) VALUES ({'?, ' * 12}?)", values)
+            for name, state in (("a", "ready"), ("b", "failed")):
+                values = (name, 4, "gone", state, "draft", text, "{}", 1.0, 1, 1, '{"vertices": 3}', "", "")
+                old.execute(f"INSERT INTO jobs ({names}, remote_id) VALUES ({'?, ' * 12}?)", values)
             old.execute(f"PRAGMA application_id = {APPLICATION}")
             old.execute(f"PRAGMA user_version = {version}")
     old.close()
@@ -180,6 +194,8 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(tmp_path: Path,
             assert found["a"].serial == 4
             assert found["a"].job.result == {"vertices": 3}
             assert (found["a"].job.digest, found["a"].job.spent) == ("", 0.0)
+            assert (found["a"].job.rank, found["a"].job.cleared) == (1.0, False)
+            assert found["b"].job.cleared, "what failed long ago is not brought up again"
         assert ledger.spent().result(10) == 0.0
         ledger.close(5)
     new = sqlite3.connect(tmp_path / "ledger.sqlite3")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.jobs.estimate import MEANINGFUL_S, Estimate
-from engine.jobs.history import RECENT, cost_usd, expected_s
+from engine.jobs.history import RECENT, Timings, cost_usd, expected_s
 from engine.jobs.job import Job, State
 from engine.request import GenerationRequest
 from tests.engine.test_messages import plain
@@ -100,6 +100,43 @@ def test_the_last_jobs_tell_how_long_one_takes() -> None:
     assert expected_s([], asked) == {}
 
 
+def test_jobs_with_the_same_settings_tell_more_than_those_of_the_same_resolution() -> None:
+    asked = GenerationRequest.create("/b.png", "remote", {"resolution": "1024"})
+    more = GenerationRequest.create("/b.png", "remote", {"resolution": "1024", "texture_size": "4096"})
+    timings = Timings.of([made(3, 40.0), made(2, 30.0), made(1, 20.0), made(4, 5.0, resolution="512")])
+    took = timings.took(asked)
+    assert took is not None
+    assert (took.seconds, took.jobs, took.alike) == (31.0, 3, True)
+    roughly = timings.took(more)
+    assert roughly is not None
+    assert (roughly.seconds, roughly.alike) == (31.0, False)
+    assert timings.took(GenerationRequest.create("/b.png", "remote", {"resolution": "1536"})) is None
+    assert timings.took(GenerationRequest.create("/b.png", "draft", {"resolution": "1024"})) is None
+    seed = GenerationRequest.create("/c.png", "remote", {"resolution": "1024", "seed": 7})
+    assert timings.took(seed) == took, "another image and seed take as long"
+
+
+def test_only_what_was_made_in_one_go_is_counted_and_once() -> None:
+    timings = Timings()
+    kept = {"stages": {"make": 1.0}, "facts": {"stages_kept": ["shape"]}}
+    for job in (made(1, 9.0, runs=2), made(2, 9.0, state=State.FAILED), made(3, 9.0, result=kept), made(4, 0.0)):
+        timings.add(job)
+    first = made(5, 9.0)
+    assert timings.took(first.request) == Timings.of([made(4, 0.0)]).took(first.request)
+    for job in (first, first, made(6, 19.0), first):
+        timings.add(job)
+    earlier = Timings.of([first, *(made(10 + number, 99.0) for number in range(RECENT))])
+    timings.precede(earlier)
+    took = timings.took(first.request)
+    assert took is not None
+    assert took.jobs == RECENT
+    for number in range(RECENT - 2):
+        timings.add(made(30 + number, 4.0))
+    took = timings.took(first.request)
+    assert took is not None
+    assert took.seconds == 5.0, "the newest count, those of this session after those of earlier ones"
+
+
 @given(plain, plain, plain)
 def test_nonsense_in_results_is_no_harm(stages: Any, facts: Any, seconds: Any) -> None:
     asked = GenerationRequest.create("/b.png", "remote", {"resolution": "1024"})
@@ -107,6 +144,8 @@ def test_nonsense_in_results_is_no_harm(stages: Any, facts: Any, seconds: Any) -
         told = expected_s([made(1, 1.0, result=result)], asked)
         assert all(value >= 0.0 and math.isfinite(value) for value in told.values())
         assert 0.0 <= cost_usd(result) < math.inf
+        took = Timings.of([made(1, 1.0, result=result)]).took(asked)
+        assert took is None or 0.0 < took.seconds < math.inf
 
 
 def test_a_job_that_overruns_is_due_now() -> None:

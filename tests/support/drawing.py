@@ -6,6 +6,8 @@ from __future__ import annotations
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
+import bpy
+
 
 class Drawing:
     """Takes what `bpy.types.UILayout` takes; keeps the texts, properties and operators, those of sub-layouts too."""
@@ -20,7 +22,7 @@ class Drawing:
 
     row = column = box = split = _inner
 
-    def label(self, *, text: str = "", icon: str = "NONE") -> None:
+    def label(self, *, text: str = "", icon: str = "NONE", icon_value: int = 0) -> None:
         """Keep a text."""
         self.texts.append(text)
 
@@ -40,6 +42,12 @@ class Drawing:
     def separator(self) -> None:
         """Leave space."""
 
+    def template_list(self, kind: str, _name: str, data: Any, items: str, owner: Any, active: str, **_: Any) -> None:
+        """Show a list: all its rows, as its own class draws them."""
+        draw_item = getattr(bpy.types, kind).draw_item
+        for item in getattr(data, items):
+            draw_item(SimpleNamespace(), None, Drawing(self), data, item, 0, owner, active)
+
     def template_ID(self, *_args: Any, **_options: Any) -> None:
         """Show a data-block."""
 
@@ -58,5 +66,7 @@ def drawn(panel: type, scene: Any, preferences: Any, width: int = 300) -> Drawin
     for name, function in vars(panel).items():
         if isinstance(function, FunctionType):
             setattr(stub, name, MethodType(function, stub))
-    stub.draw(SimpleNamespace(scene=scene, preferences=preferences, region=SimpleNamespace(width=width), object=None))
+    manager = bpy.context.window_manager
+    region = SimpleNamespace(width=width)
+    stub.draw(SimpleNamespace(scene=scene, preferences=preferences, region=region, object=None, window_manager=manager))
     return drawing

@@ -14,8 +14,7 @@ import torch
 
 from ...errors import EspalierError
 from .compilers import compiler, needs_compiler
-
-GIB = 1 << 30
+from .needs import GIB as GIB
 
 
 class Device:

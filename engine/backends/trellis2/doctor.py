@@ -118,17 +118,25 @@ def _packages() -> dict[str, Any]:
     return found
 
 
-def _driver() -> dict[str, Any] | None:
+def driver() -> dict[str, Any] | None:
+    """Return what NVIDIA's driver tells of itself and the first GPU, or its `error`; None where there is none.
+
+    Waits for another program, some tenths of a second.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
     query = "driver_version,name,memory.total,memory.free"
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NO_WINDOW
     done = subprocess.run(
         [program, f"--query-gpu={query}", "--format=csv,noheader,nounits"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=30,
+        creationflags=flags,
         check=False,
     )
     if done.returncode != 0 or not done.stdout.strip():
@@ -194,7 +202,7 @@ def _disk() -> dict[str, Any]:
 
 _LOOKS: Mapping[str, Callable[[], Any]] = {
     "packages": _packages,
-    "driver": _driver,
+    "driver": driver,
     "torch": _torch,
     "device": _device,
     "compiler": _compiler,
