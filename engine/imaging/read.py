@@ -66,6 +66,27 @@ def read_image(path: str | Path, longest: int | None = None) -> Image.Image:
     return reduce_to(rgba, longest) if longest is not None else rgba
 
 
+def measure(path: str | Path) -> tuple[int, int]:
+    """Return width and height in pixels of the image file `path`, of which nothing is decoded.
+
+    Raises EspalierError as `read_image` does before it decodes.
+    """
+    path = Path(path)
+    _check_file(path)
+    with _no_bomb_check(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with _open(path) as image:
+                size = image.size
+        except MemoryError:
+            raise
+        except _BROKEN as error:
+            code = "image_truncated" if _looks_like_image(path) else "image_unreadable"
+            raise EspalierError(code, detail=repr(error), path=path) from error
+    _check_size(path, size)
+    return size
+
+
 def reduce_to(image: Image.Image, longest: int) -> Image.Image:
     """Return `image` with at most `longest` pixels on its longest side, resampled with alpha premultiplied."""
     scale = longest / max(image.size)

@@ -45,7 +45,8 @@ class JobQueue:
     `slots` is how many jobs of an engine run side by side, `room` how many of them share a worker, `idle_s` how long a
     worker is kept without a job. `free` names the engines whose work may be repeated unasked. `account` returns what an
     engine needs to speak to its server (it holds a secret, and is kept nowhere) or raises EspalierError; it is called
-    on the thread that calls `step`, and quick. `trace` is told every step of every transition.
+    on the thread that calls `step`, and quick. `trace` is told every step of every transition. `history` is how many
+    finished jobs of earlier times are known from the start.
 
     Opening it reads the ledger at once, in a few milliseconds. Raises EspalierError where `root` cannot be written or
     the ledger cannot be used.
@@ -64,6 +65,7 @@ class JobQueue:
         most_attempts: int = MOST_ATTEMPTS,
         account: Callable[[str], Mapping[str, Any]] = lambda engine: {},
         trace: Trace = lambda point: None,
+        history: int = HISTORY,
     ) -> None:
         root = Path(root).absolute()
         self._most_attempts = most_attempts
@@ -76,7 +78,7 @@ class JobQueue:
             raise unwritable(root, error) from error
         try:
             self._ledger = Ledger(root / LEDGER, self._owner.id, trace)
-            history = self._ledger.history(HISTORY)
+            finished = self._ledger.history(history)
             self._spent_before = self._ledger.spent().result()
         except EspalierError:
             self._owner.release()
@@ -86,7 +88,7 @@ class JobQueue:
         self._book = Book(self._ledger, self._library, self._files, trace)
         self._foreman = Foreman(self._book, self._library, self._pool, account, free, most_attempts)
         self._closed = False
-        for row in history:
+        for row in finished:
             self._book.keep(row)
 
     # What a person asks for.
@@ -165,6 +167,17 @@ class JobQueue:
         """Note that the asset of a ready job turned out to be unusable because of `error`. Raises EspalierError."""
         self._mark(job_id, State.FAILED, "given up", error=error)
 
+    def discard(self, job_id: str) -> None:
+        """Remove the files of a job that has come to an end, and show it no more; the ledger keeps its row.
+
+        Raises EspalierError `job_unknown`, or `job_state` for a job that goes on.
+        """
+        entry = self._book.entry(job_id)
+        if entry.job.active or not entry.settled:
+            raise EspalierError("job_state", job=job_id, state=entry.job.state, act="discarded")
+        del self._book.entries[job_id]
+        self._files.submit(lambda: self._library.remove(job_id))
+
     def resume(self) -> list[Job]:
         """Adopt the unfinished jobs of owners that are gone, and return them. Waits for the disk, a few milliseconds.
 
@@ -192,6 +205,10 @@ class JobQueue:
         """Return a job as last seen. Raises EspalierError `job_unknown`."""
         return self._book.entry(job_id).job
 
+    def written(self, job_id: str) -> bool:
+        """Tell whether nothing decided about a job is still on its way to the ledger. Raises EspalierError."""
+        return not self._book.entry(job_id).pending
+
     def spent(self) -> Spent:
         """Return what is known to have been billed, without touching the disk."""
         return Spent(self._foreman.session_usd, self._spent_before + self._foreman.session_usd)
@@ -217,12 +234,16 @@ class JobQueue:
 
     # What drives it.
 
-    def step(self, budget_s: float = 0.003) -> list[Job]:
-        """Do what is due, for about `budget_s` seconds; return the jobs that changed. Never blocks, never sleeps."""
+    def step(self, budget_s: float = 0.003, begin: bool = True) -> list[Job]:
+        """Do what is due, for about `budget_s` seconds; return the jobs that changed. Never blocks, never sleeps.
+
+        Jobs that wait are handed over only where `begin` is set.
+        """
         deadline = time.perf_counter() + budget_s
         self._book.settle(deadline)
         self._foreman.hear(deadline)
-        self._foreman.start(deadline)
+        if begin:
+            self._foreman.start(deadline)
         self._pool.let_go()
         return self._book.take_changed()
 
