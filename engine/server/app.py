@@ -45,7 +45,11 @@ def create_app(settings: Settings, desk: Desk, metrics: Metrics) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        await desk.open()
+        try:
+            await desk.open()
+        except EspalierError as error:
+            log().error("start", cause=error.cause, remedy=error.remedy)
+            raise
         try:
             yield
         finally:

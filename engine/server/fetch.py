@@ -24,6 +24,8 @@ _LONGEST = 4096
 _UNICAST = ipaddress.ip_network("2000::/3")
 _TRANSLATED = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/32")))
 """6to4 and Teredo: an IPv4 address is inside, and a gateway may go there."""
+_ASSIGNED = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24")))
+"""Of the IETF's protocols, which some versions of Python count as global."""
 
 
 class Refused(Exception):
@@ -41,6 +43,8 @@ def is_public(address: str) -> bool:
             return is_public(str(ip.ipv4_mapped))
         if ip not in _UNICAST or any(ip in network for network in _TRANSLATED):
             return False
+    elif any(ip in network for network in _ASSIGNED):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 

@@ -55,8 +55,8 @@ class Guard:
             names = [urlsplit(f"//{headers.get('host', '')}").hostname]
             if origin := headers.get("origin"):
                 names.append(urlsplit(origin).hostname)
-            own = urlsplit(self._settings.public_url).hostname
-            if any(name not in LOOPBACK_NAMES and name != own for name in names):
+            own = {*LOOPBACK_NAMES, urlsplit(self._settings.public_url).hostname or "localhost"}
+            if not own.issuperset(names):
                 raise EspalierError("server_host")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._settings.body_bytes:
