@@ -14,7 +14,7 @@ from ..errors import EspalierError
 from .answers import refusal
 from .log import log
 from .metrics import Metrics
-from .settings import LOOPBACK_NAMES, MEGABYTE, Settings
+from .settings import MEGABYTE, Settings, is_loopback_host
 
 
 class Guard:
@@ -55,8 +55,8 @@ class Guard:
             names = [urlsplit(f"//{headers.get('host', '')}").hostname]
             if origin := headers.get("origin"):
                 names.append(urlsplit(origin).hostname)
-            own = {*LOOPBACK_NAMES, urlsplit(self._settings.public_url).hostname or "localhost"}
-            if not own.issuperset(names):
+            own = urlsplit(self._settings.public_url).hostname or "localhost"
+            if not all(name and (name == own or is_loopback_host(name)) for name in names):
                 raise EspalierError("server_host")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._settings.body_bytes:

@@ -10,7 +10,6 @@ from typing import Final
 
 MODEL: Final = "trellis-2-4b"
 MEGABYTE: Final = 1 << 20
-LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from PIL import Image
 
 from engine.server.app import create_app
 from engine.server.desk import Desk
@@ -37,13 +39,14 @@ PATIENCE_S = 60.0
 def made(folder: Path, takes_s: float = 0.0) -> Launch:
     """Return the launch of a worker that makes an asset out of nothing within `takes_s`."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "takes").write_text(str(takes_s))
     glb = folder / "finished.glb"
     if not glb.exists():
         glb.write_bytes(finished_asset())
     launch = current_launch(ROOT)
     env = {
         "ESPALIER_TEST_GLB": str(glb),
-        "ESPALIER_TEST_TAKES": str(takes_s),
+        "ESPALIER_TEST_TAKES": str(folder / "takes"),
         "ESPALIER_TEST_MADE": str(folder / "made.txt"),
     }
     return replace(launch, paths=(*launch.paths, str(BACKENDS)), backend="made:create", env=env)
@@ -56,10 +59,6 @@ def image_uri(data: bytes | None = None) -> str:
 
 def large_enough() -> bytes:
     """Return a PNG file that an engine takes."""
-    import io
-
-    from PIL import Image
-
     encoded = io.BytesIO()
     Image.open(io.BytesIO(picture())).resize((32, 32)).save(encoded, "PNG")
     return encoded.getvalue()

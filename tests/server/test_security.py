@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import socket
 import stat
@@ -63,8 +64,6 @@ def test_only_hashes_of_tokens_are_kept(tmp_path: Path) -> None:
 
 def test_every_token_is_compared_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever token is presented, as many comparisons are made, each in constant time."""
-    import hmac
-
     tokens = Tokens(tmp_path / "tokens.json")
     presented = [tokens.add(f"t{number}") for number in range(5)] + ["unknown", ""]
     compared: list[int] = []

@@ -13,7 +13,7 @@ import requests
 from engine.offer import read_offer
 from engine.parameters import PARAMETERS, SETTINGS
 from engine.server.settings import MODEL
-from tests.server.harness import Served, body, image_uri, large_enough
+from tests.server.harness import Served, body, image_uri, large_enough, made
 from tests.support.api_assets import finished_asset
 
 CREATE = "/v1/3d/generations"
@@ -137,8 +137,6 @@ def test_jobs_are_listed_newest_first_and_by_pages(served: Served) -> None:
 
 
 def test_a_job_is_cancelled(tmp_path: Path) -> None:
-    from tests.server.harness import made
-
     with Served(tmp_path / "root", made(tmp_path / "backend", takes_s=600)) as served:
         running, waiting = served.create(), served.create()
         for job in (waiting, running):
