@@ -9,7 +9,7 @@ import time
 from fastapi import Request
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from ..errors import EspalierError
 from .settings import Settings
@@ -21,7 +21,7 @@ class Access:
 
     def __init__(self, settings: Settings, tokens: Tokens) -> None:
         self._settings, self._tokens = settings, tokens
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(settings.requests_per_minute)
 
     async def __call__(self, request: Request) -> str:

@@ -69,7 +69,7 @@ def create_app(settings: Settings, desk: Desk, metrics: Metrics) -> FastAPI:
             return answers.state(job, None)
         if job.placement.get(FORMAT) == "b64_json":
             try:
-                return answers.state(job, await to_thread.run_sync(answers.result, None, desk.asset(job.id)))
+                return answers.state(job, await to_thread.run_sync(answers.result, None, await desk.asset(job.id)))
             except OSError:
                 raise EspalierError("server_link_expired") from None
         path = app.url_path_for("asset", signed=links.sign(job.id, desk.expires(job)))
@@ -93,7 +93,7 @@ def create_app(settings: Settings, desk: Desk, metrics: Metrics) -> FastAPI:
     )  # fmt: skip
     async def create(request: Request, owner: Owner) -> Answer:
         """Order an asset of one image; poll the job that is returned."""
-        desk.admit(owner)
+        await desk.admit(owner)
         order = await _order(request)
         return Answer(answers.created(await desk.order(owner, order)), 202)
 
@@ -104,7 +104,7 @@ def create_app(settings: Settings, desk: Desk, metrics: Metrics) -> FastAPI:
         after: Annotated[str, Query(max_length=80, description="The last job_id of the page before")] = "",
     ) -> Answer:
         """List the key's jobs, newest first, without their results."""
-        found = desk.jobs(owner)
+        found = await desk.jobs(owner)
         if after:
             place = next((index for index, job in enumerate(found) if job.id == after), None)
             found = [] if place is None else found[place + 1 :]
@@ -114,12 +114,12 @@ def create_app(settings: Settings, desk: Desk, metrics: Metrics) -> FastAPI:
     @app.get("/v1/jobs/{job_id}", dependencies=_DOCUMENTED_KEYS, tags=["jobs"], responses={**ERRORS, 410: ERROR})
     async def poll(request: Request, job_id: str, owner: Owner) -> Answer:
         """Tell how a job goes, and its result once it is completed."""
-        return Answer(await told(request, desk.job(owner, job_id)))
+        return Answer(await told(request, await desk.job(owner, job_id)))
 
     @app.delete("/v1/jobs/{job_id}", dependencies=_DOCUMENTED_KEYS, tags=["jobs"], responses=ERRORS)
     async def cancel(job_id: str, owner: Owner) -> Answer:
         """Cancel a job; one that has come to an end stays as it is."""
-        job = desk.cancel(owner, job_id)
+        job = await desk.cancel(owner, job_id)
         return Answer({"job_id": job.id, "status": answers.word(job)})
 
     @app.get("/v1/models", dependencies=_DOCUMENTED_KEYS, tags=["models"], responses=ERRORS)
@@ -141,7 +141,7 @@ def create_app(settings: Settings, desk: Desk, metrics: Metrics) -> FastAPI:
     @app.head("/assets/{signed}/asset.glb", include_in_schema=False)
     async def asset(signed: str) -> Response:
         """Return a finished asset. The address is the permission; no key belongs here."""
-        path = desk.asset(links.read(signed))
+        path = await desk.asset(links.read(signed))
         if not await to_thread.run_sync(path.is_file):
             raise EspalierError("server_link_expired")
         return FileResponse(path, media_type=answers.GLB, headers={"Cache-Control": "private"})

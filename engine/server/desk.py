@@ -97,7 +97,7 @@ class Desk:
                 return
             await asyncio.sleep(0.05)
 
-    def admit(self, owner: str) -> None:
+    async def admit(self, owner: str) -> None:
         """Raise EspalierError where `owner` may not order now: `server_draining`, `server_queue`, `server_full`."""
         if self.draining or self._ending:
             raise EspalierError("server_draining")
@@ -108,10 +108,10 @@ class Desk:
 
     async def order(self, owner: str, order: Order) -> Job:
         """Queue a generation, and return it once it is in the ledger. Raises EspalierError."""
-        self.admit(owner)
+        await self.admit(owner)
         path = await self.intake.take(order.image)
         try:
-            self.admit(owner)  # others came while the image did
+            await self.admit(owner)  # others came while the image did
             request = GenerationRequest.create(path, self._settings.engine, order.parameters, "Asset")
             placement = {OWNER: owner, FORMAT: order.parameters["response_format"]}
             job_id = self._queue.submit(request, placement)
@@ -127,7 +127,7 @@ class Desk:
             raise job.error
         return job
 
-    def job(self, owner: str, job_id: str) -> Job:
+    async def job(self, owner: str, job_id: str) -> Job:
         """Return a job of `owner`. Raises EspalierError `server_job_unknown` for any other."""
         try:
             job = self._queue.job(job_id)
@@ -137,19 +137,19 @@ class Desk:
             raise EspalierError("server_job_unknown", job=job_id[:80])
         return job
 
-    def jobs(self, owner: str) -> list[Job]:
+    async def jobs(self, owner: str) -> list[Job]:
         """Return all jobs of `owner` that are kept, newest first."""
         return [job for job in self._queue.jobs() if job.placement.get(OWNER) == owner and not self._is_over(job)]
 
-    def cancel(self, owner: str, job_id: str) -> Job:
+    async def cancel(self, owner: str, job_id: str) -> Job:
         """Stop a job of `owner` that has not come to an end. Raises EspalierError `server_job_unknown`."""
-        job = self.job(owner, job_id)
+        job = await self.job(owner, job_id)
         if job.active:
             self._queue.cancel(job.id)
             self._wake.set()
         return self._queue.job(job.id)
 
-    def asset(self, job_id: str) -> Path:
+    async def asset(self, job_id: str) -> Path:
         """Return the GLB of a finished job. Raises EspalierError `server_link_expired`."""
         try:
             job = self._queue.job(job_id)

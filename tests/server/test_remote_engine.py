@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_generation_from_end_to_end(tmp_path: Path, response_format: str) -> N
             assert done.folder is not None
             mesh, _ = read_glb(done.folder / "asset.glb")
             assert len(mesh.faces) > 1000
-            (there,) = served.desk.jobs("first")
+            (there,) = asyncio.run(served.desk.jobs("first"))
             assert there.folder is not None
             assert (there.folder / "asset.glb").read_bytes() == (done.folder / "asset.glb").read_bytes()
             assert there.request.parameters == {**done.request.parameters}

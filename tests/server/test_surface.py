@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_a_form_does_as_json_does(served: Served) -> None:
     files = {"image": ("../../etc/passwd\0.png", large_enough(), "image/png")}
     answer = served.ask("POST", CREATE, data=fields, files=files)
     assert answer.status_code == 202, answer.text
-    job = served.desk.job("first", answer.json()["job_id"])
+    job = asyncio.run(served.desk.job("first", answer.json()["job_id"]))
     values = job.request.parameters
     assert (values["seed"], values["remesh"], values["ss_guidance_strength"]) == (7, False, 3.5)
     assert Path(job.request.origin).is_relative_to(served.settings.root / "inputs")
@@ -108,11 +109,11 @@ def test_each_parameter_is_checked_by_the_table(served: Served, parameter: Any) 
     ],
 )
 def test_what_is_wrong_is_refused(served: Served, change: dict[str, Any], status: int, code: str) -> None:
-    before = len(served.desk.jobs("first"))
+    before = len(asyncio.run(served.desk.jobs("first")))
     message = refused(served.ask("POST", CREATE, json=body(**change)), status, code)
     assert message.endswith(".")
     assert len(message) < 500
-    assert len(served.desk.jobs("first")) == before
+    assert len(asyncio.run(served.desk.jobs("first"))) == before
     assert str(served.settings.root) not in message
 
 
