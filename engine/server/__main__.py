@@ -16,7 +16,7 @@ from .log import set_up
 from .metrics import Metrics
 from .serve import Server
 from .settings import MEGABYTE, Settings
-from .tokens import Tokens
+from .tokens import Tokens, ensure_safe
 
 ROOT = Path.home() / ".espalier-server"
 
@@ -38,12 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EspalierError as error:
         print(f"{error.cause}\n{error.remedy}", file=sys.stderr)
         return error.exit_code
-
-
-def ensure_safe(settings: Settings) -> None:
-    """Raise EspalierError `server_open` where other machines could use the server without a token."""
-    if not settings.local and not Tokens(settings.root / "tokens.json").names():
-        raise EspalierError("server_open", host=settings.host)
 
 
 def settings_from(words: Sequence[str]) -> Settings:

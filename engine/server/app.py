@@ -23,13 +23,14 @@ from ..jobs.job import Job, State
 from . import answers
 from .access import Access
 from .answers import Answer
-from .desk import FORMAT, Desk
+from .desk import FORMAT
 from .documents import CREATE_ANSWERS, ERROR, ERRORS, generation_body
 from .guard import Guard
 from .links import Links, signing_key
 from .log import log
 from .metrics import CONTENT_TYPE, Metrics
 from .order import Order, from_form, from_json, read_json
+from .service import Service
 from .settings import MODEL, Settings
 from .tokens import Tokens
 
@@ -38,7 +39,7 @@ _MOST_FIELDS = 64
 _DOCUMENTED_KEYS = [Depends(HTTPBearer(auto_error=False)), Depends(APIKeyHeader(name="x-api-key", auto_error=False))]
 
 
-def create_app(settings: Settings, desk: Desk, metrics: Metrics) -> FastAPI:
+def create_app(settings: Settings, desk: Service, metrics: Metrics) -> FastAPI:
     """Return the application on `desk`, which it opens and closes. Raises EspalierError where `root` is unusable."""
     access = Access(settings, Tokens(settings.root / "tokens.json"))
     links = Links(signing_key(settings.root / "signing.key"))

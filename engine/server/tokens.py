@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ..errors import EspalierError
 from ..files import make_folder, replacing
+from .settings import Settings
 
 PREFIX: Final = "sk-espalier-"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
@@ -94,6 +95,12 @@ class Tokens:
         with replacing(self._path) as partial:
             partial.touch(mode=0o600)
             partial.write_text(json.dumps(stored, indent=2), "utf-8")
+
+
+def ensure_safe(settings: Settings) -> None:
+    """Raise EspalierError `server_open` where other machines could use the server without a token."""
+    if not settings.local and not Tokens(settings.root / "tokens.json").names():
+        raise EspalierError("server_open", host=settings.host)
 
 
 def _hash(token: str) -> str:

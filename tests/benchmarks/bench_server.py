@@ -3,8 +3,8 @@
 
 200 clients poll a job each, every second, and 50 creations come in each second, for 20 seconds, all on loopback and on
 the processor that the server has, too. `server_poll_p99` and `server_create_p99` are the times that 99 of 100 of them
-took, as their clients saw it; a creation is answered once its job is on the disk. `server_jobs_lost` is how many of 1,000
-accepted jobs were not finished after the server was killed while it took them in, and killed again.
+took, as their clients saw it; a creation is answered once its job is on the disk. `server_jobs_lost` is how many of
+1,000 accepted jobs were not finished after the server was killed while it took them in, and killed again.
 """
 
 from __future__ import annotations

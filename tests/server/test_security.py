@@ -17,9 +17,9 @@ import requests
 from itsdangerous import URLSafeSerializer
 
 from engine.errors import EspalierError
-from engine.server.__main__ import ensure_safe, main, settings_from
+from engine.server.__main__ import main, settings_from
 from engine.server.links import Links, signing_key
-from engine.server.tokens import Tokens
+from engine.server.tokens import Tokens, ensure_safe
 from tests.server.harness import PATIENCE_S, Process, Served, body, image_uri, made, wait_for
 from tests.server.test_surface import CREATE, refused
 

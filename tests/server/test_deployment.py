@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet on Ray, for real: CPU actors on this machine with the draft engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import requests
+from ray import serve
+
+from engine.errors import EspalierError
+from engine.server.deployment import build
+from tests.engine.queue_harness import processes
+from tests.server.harness import ROOT, ask, body, ended, free_port, image_uri, wait_for
+
+IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
+CREATE = "/v1/3d/generations"
+
+
+class Fleet:
+    """A fleet of two makers on a Ray of its own; the folder stays when it is restarted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.start()
+
+    def start(self) -> None:
+        """Start Ray, and the fleet on it."""
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        variables = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=100 << 20,
+            runtime_env={"env_vars": variables},
+        )
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(build({"root": str(self.root), "least": "2", "most": "2", "cpus": "0.5"}), name="espalier")
+
+    def stop(self) -> None:
+        """End everything at once, as a machine that is switched off."""
+        ray.shutdown()
+
+    def create(self, seed: int) -> str:
+        """Order an asset."""
+        order = body(seed=seed, image=IMAGE, texture_size="1024", decimation_target=10000)
+        answer = ask(self.url, "POST", CREATE, json=order)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["job_id"])
+
+    def status(self, job: str) -> str:
+        """Return the state of a job."""
+        return str(ask(self.url, "GET", f"/v1/jobs/{job}").json()["status"])
+
+    def completions(self) -> dict[str, int]:
+        """Return how often each job was completed, as the ledger has it."""
+        connection = sqlite3.connect(self.root / "ledger.sqlite3")
+        rows = connection.execute("SELECT job, count(*) FROM transitions WHERE state = 'ready' GROUP BY job").fetchall()
+        connection.close()
+        return dict(rows)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path_factory.mktemp("fleet") / "root")
+    yield fleet
+    fleet.stop()
+
+
+def test_a_job_is_made_on_an_actor(fleet: Fleet) -> None:
+    job = fleet.create(1)
+    done = ended(fleet.url, job)
+    assert done["status"] == "completed", done
+    glb = requests.get(done["result"]["data"][0]["url"], timeout=60).content
+    assert glb[:4] == b"glTF"
+    assert list((fleet.root / "store" / "inputs").iterdir()) == []
+    assert ask(fleet.url, "GET", "/v1/jobs").json()["data"][0]["job_id"] == job
+    assert ask(fleet.url, "GET", "/v1/jobs/nothing").status_code == 404
+
+
+def test_a_maker_that_is_killed_loses_no_job(fleet: Fleet) -> None:
+    jobs = [fleet.create(seed) for seed in range(10, 14)]
+    wait_for(lambda: any(fleet.status(job) == "processing" for job in jobs), 0.05)
+    makers = processes("ServeReplica:espalier:Maker")
+    assert makers, "the actors can be told by their names"
+    os.kill(min(makers), signal.SIGKILL)
+    told = {job: ended(fleet.url, job)["status"] for job in jobs}
+    assert set(told.values()) == {"completed"}, told
+    assert {job: fleet.completions()[job] for job in jobs} == dict.fromkeys(jobs, 1)
+
+
+def test_a_dispatcher_that_is_killed_loses_no_job(fleet: Fleet) -> None:
+    jobs = [fleet.create(seed) for seed in range(20, 23)]
+    (dispatcher,) = processes("ServeReplica:espalier:Dispatch")
+    os.kill(dispatcher, signal.SIGKILL)
+
+    def back() -> bool:
+        return ask(fleet.url, "GET", "/v1/jobs").status_code == 200
+
+    wait_for(back, 0.2)
+    assert {ended(fleet.url, job)["status"] for job in jobs} == {"completed"}
+    assert {job: fleet.completions()[job] for job in jobs} == dict.fromkeys(jobs, 1)
+
+
+def test_a_ray_that_is_restarted_loses_no_job(fleet: Fleet) -> None:
+    jobs = [fleet.create(seed) for seed in range(30, 33)]
+    fleet.stop()
+    fleet.start()
+    assert {ended(fleet.url, job)["status"] for job in jobs} == {"completed"}
+    assert {job: fleet.completions()[job] for job in jobs} == dict.fromkeys(jobs, 1)
+
+
+def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
+    for arguments in ({}, {"root": "x", "most": "many"}, {"root": "x", "nothing": "1"}):
+        with pytest.raises(EspalierError):
+            build(arguments)
+    with pytest.raises(EspalierError) as failure:
+        build({"root": str(tmp_path), "host": "0.0.0.0"})
+    assert failure.value.code == "server_open"
