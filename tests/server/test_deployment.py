@@ -19,6 +19,7 @@ from engine.server.deployment import build
 from tests.engine.queue_harness import processes
 from tests.server.harness import ROOT, ask, body, ended, free_port, image_uri, wait_for
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
 CREATE = "/v1/3d/generations"
 
@@ -60,6 +61,13 @@ class Fleet:
         """Return the state of a job."""
         return str(ask(self.url, "GET", f"/v1/jobs/{job}").json()["status"])
 
+    def most_runs(self, jobs: list[str]) -> int:
+        """Return how often the job among `jobs` was begun that was begun most often."""
+        connection = sqlite3.connect(self.root / "ledger.sqlite3")
+        runs = dict(connection.execute("SELECT id, runs FROM jobs").fetchall())
+        connection.close()
+        return max(int(runs[job]) for job in jobs)
+
     def completions(self) -> dict[str, int]:
         """Return how often each job was completed, as the ledger has it."""
         connection = sqlite3.connect(self.root / "ledger.sqlite3")
@@ -87,14 +95,19 @@ def test_a_job_is_made_on_an_actor(fleet: Fleet) -> None:
 
 
 def test_a_maker_that_is_killed_loses_no_job(fleet: Fleet) -> None:
-    jobs = [fleet.create(seed) for seed in range(10, 14)]
-    wait_for(lambda: any(fleet.status(job) == "processing" for job in jobs), 0.05)
-    makers = processes("ServeReplica:espalier:Maker")
-    assert makers, "the actors can be told by their names"
-    os.kill(min(makers), signal.SIGKILL)
-    told = {job: ended(fleet.url, job)["status"] for job in jobs}
-    assert set(told.values()) == {"completed"}, told
-    assert {job: fleet.completions()[job] for job in jobs} == dict.fromkeys(jobs, 1)
+    for _ in range(5):  # until a kill comes while a job is made, and not between two
+        jobs = [fleet.create(seed) for seed in range(10, 16)]
+        wait_for(lambda jobs=jobs: any(fleet.status(job) == "processing" for job in jobs), 0.05)
+        makers = processes("ServeReplica:espalier:Maker")
+        assert makers, "the actors can be told by their names"
+        for maker in makers:
+            os.kill(maker, signal.SIGKILL)
+        told = {job: ended(fleet.url, job)["status"] for job in jobs}
+        assert set(told.values()) == {"completed"}, told
+        assert {job: fleet.completions()[job] for job in jobs} == dict.fromkeys(jobs, 1)
+        if fleet.most_runs(jobs) > 1:
+            return
+    pytest.fail("no job was made a second time")
 
 
 def test_a_dispatcher_that_is_killed_loses_no_job(fleet: Fleet) -> None:

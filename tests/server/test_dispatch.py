@@ -137,7 +137,7 @@ def test_failures_and_cancels(tmp_path: Path) -> None:
     assert {name: one.state.value for name, one in ended.items()} == {
         "bad": "failed", "bug": "failed", "running": "cancelled", "waiting": "cancelled",
     }  # fmt: skip
-    assert unwire(wire(ended["bad"])) == ended["bad"]
+    assert wire(unwire(wire(ended["bad"]))) == wire(ended["bad"])
 
 
 def test_the_next_dispatcher_takes_everything_up_and_the_old_one_can_write_no_more(tmp_path: Path) -> None:
