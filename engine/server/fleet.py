@@ -30,13 +30,14 @@ from .settings import Settings
 class Plan:
     """A fleet: `least` to `most` makers, each with `gpus` and `cpus`, and `fronts` that answer HTTP.
 
-    `host` is what Ray Serve listens on (its `http_options`): other than loopback needs a token in `root`.
+    `host` is what Ray Serve listens on (its `http_options`). Nobody here can see that, so it counts as open to other
+    machines, and needs a token in `root`, unless it is said to be loopback.
     """
 
     root: str
     engine: str = "draft"
     store: str = ""
-    host: str = "127.0.0.1"
+    host: str = "0.0.0.0"
     public_url: str = ""
     least: int = 1
     most: int = 1

@@ -13,6 +13,11 @@ from tests.server.harness import Served
 __all__ = ["nobodys_account", "served"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep quiet about Ray's use of its own libraries."""
+    config.addinivalue_line("filterwarnings", "ignore::pydantic.PydanticDeprecatedSince20")
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with one token, for tests that leave it as they found it."""

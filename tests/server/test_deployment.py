@@ -44,7 +44,8 @@ class Fleet:
             runtime_env={"env_vars": variables},
         )
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build({"root": str(self.root), "least": "2", "most": "2", "cpus": "0.5"}), name="espalier")
+        plan = {"root": str(self.root), "host": "127.0.0.1", "least": "2", "most": "2", "cpus": "0.5"}
+        serve.run(build(plan), name="espalier")
 
     def stop(self) -> None:
         """End everything at once, as a machine that is switched off."""
@@ -136,5 +137,5 @@ def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
         with pytest.raises(EspalierError):
             build(arguments)
     with pytest.raises(EspalierError) as failure:
-        build({"root": str(tmp_path), "host": "0.0.0.0"})
+        build({"root": str(tmp_path)})
     assert failure.value.code == "server_open"
