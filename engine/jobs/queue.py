@@ -205,9 +205,13 @@ class JobQueue:
         """Return a job as last seen. Raises EspalierError `job_unknown`."""
         return self._book.entry(job_id).job
 
-    def written(self, job_id: str) -> bool:
-        """Tell whether nothing decided about a job is still on its way to the ledger. Raises EspalierError."""
-        return not self._book.entry(job_id).pending
+    def writing(self, job_id: str) -> Future[bool] | None:
+        """Return what is done once all that is decided about a job is in the ledger, None where it is already.
+
+        It belongs to the ledger: it is not to be cancelled. Raises EspalierError `job_unknown`.
+        """
+        pending = self._book.entry(job_id).pending
+        return pending[-1].future if pending else None
 
     def spent(self) -> Spent:
         """Return what is known to have been billed, without touching the disk."""

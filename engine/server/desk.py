@@ -52,7 +52,7 @@ class Desk:
         self.intake = Intake(settings)
         self._settings, self._metrics, self._launch, self._clock = settings, metrics, launch, clock
         self._queue: JobQueue
-        self._awaited: dict[str, asyncio.Future[Job]] = {}
+        self._ordering = 0
         self._unfinished: dict[str, str] = {}
         self._shares: Counter[str] = Counter()
         self._wake = asyncio.Event()
@@ -93,7 +93,7 @@ class Desk:
         self.draining = True
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if not any(job.state in _WORKING for job in self._queue.jobs()) and not self._awaited:
+            if not any(job.state in _WORKING for job in self._queue.jobs()) and not self._ordering:
                 return
             await asyncio.sleep(0.05)
 
@@ -108,6 +108,13 @@ class Desk:
 
     async def order(self, owner: str, order: Order) -> Job:
         """Queue a generation, and return it once it is in the ledger. Raises EspalierError."""
+        self._ordering += 1
+        try:
+            return await self._order(owner, order)
+        finally:
+            self._ordering -= 1
+
+    async def _order(self, owner: str, order: Order) -> Job:
         await self.admit(owner)
         path = await self.intake.take(order.image)
         try:
@@ -119,13 +126,12 @@ class Desk:
             await to_thread.run_sync(self.intake.drop, path)
             raise
         self._count(job_id, owner)
-        written = self._awaited[job_id] = asyncio.get_running_loop().create_future()
         self._metrics.created.inc()
-        self._wake.set()
-        job: Job = await written
-        if job.state is State.FAILED and job.error is not None and job.started is None:
-            raise job.error
-        return job
+        if len(self._unfinished) <= self._settings.slots:  # else the next step, soon, has others to look after as well
+            self._wake.set()
+        if (writing := self._queue.writing(job_id)) is not None:
+            await asyncio.shield(asyncio.wrap_future(writing))
+        return self._queue.job(job_id)
 
     async def job(self, owner: str, job_id: str) -> Job:
         """Return a job of `owner`. Raises EspalierError `server_job_unknown` for any other."""
@@ -188,17 +194,10 @@ class Desk:
                 await asyncio.sleep(_AFTER_FAILURE_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._queue.delay_s())
-        for future in self._awaited.values():
-            if not future.done():
-                future.set_exception(EspalierError("server_draining"))
 
     async def _step(self) -> None:
         for job in self._queue.step(begin=not self.draining):
             await self._note(job)
-        for job_id in [name for name in self._awaited if self._queue.written(name)]:
-            future = self._awaited.pop(job_id)
-            if not future.done():
-                future.set_result(self._queue.job(job_id))
 
     async def _note(self, job: Job) -> None:
         if job.active or job.id not in self._unfinished:

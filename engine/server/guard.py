@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._own = urlsplit(settings.public_url).hostname or "localhost"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it."""
@@ -37,8 +39,7 @@ class Guard:
             await send(message)
 
         try:
-            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            self._check(headers)
+            self._check({name: value for name, value in scope["headers"] if name in _LOOKED_AT})
             await self._app(scope, self._limited(receive), watched)
         except EspalierError as error:
             if not status:
@@ -46,19 +47,18 @@ class Guard:
         finally:
             self._tell(scope, status, time.perf_counter() - began)
 
-    def _check(self, headers: dict[str, str]) -> None:
+    def _check(self, headers: dict[bytes, bytes]) -> None:
         """Raise EspalierError for a page of another site that has this machine's browser ask us, or for a large body.
 
         Without a token nothing else would tell that page from its person.
         """
         if self._settings.local:
-            names = [urlsplit(f"//{headers.get('host', '')}").hostname]
-            if origin := headers.get("origin"):
-                names.append(urlsplit(origin).hostname)
-            own = urlsplit(self._settings.public_url).hostname or "localhost"
-            if not all(name and (name == own or is_loopback_host(name)) for name in names):
+            names = [_host_of("//" + headers.get(b"host", b"").decode("latin-1"))]
+            if origin := headers.get(b"origin"):
+                names.append(_host_of(origin.decode("latin-1")))
+            if not all(name and (name == self._own or is_loopback_host(name)) for name in names):
                 raise EspalierError("server_host")
-        length = headers.get("content-length", "0")
+        length = headers.get(b"content-length", b"0").decode("latin-1")
         if not length.isdecimal() or int(length[:20]) > self._settings.body_bytes:
             raise EspalierError("server_body_large", limit=self._settings.body_bytes // MEGABYTE)
 
@@ -98,4 +98,13 @@ class Guard:
         )
 
 
+_LOOKED_AT = frozenset({b"host", b"origin", b"content-length"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+@lru_cache(64)
+def _host_of(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

@@ -7,25 +7,24 @@ import base64
 import binascii
 import re
 import secrets
-import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from anyio import to_thread
 
 from ..errors import EspalierError
-from ..files import make_folder, replacing
+from ..files import make_folder, sync_file, sync_folder, unwritable
 from ..imaging.read import measure
 from ..request import is_url
 from .fetch import fetch
 from .settings import Settings
 
 _DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
-_FILE = "image"
 
 
 class Intake:
-    """The images of unfinished jobs, below the user folder of the server, each in a folder with a name of our own."""
+    """The images of unfinished jobs, in a folder below that of the server, each with a name of our own."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -45,32 +44,37 @@ class Intake:
         data = image if isinstance(image, bytes) else _decoded(image)
         if len(data) > self._settings.image_bytes:
             raise EspalierError("server_image_large", limit=self._settings.image_bytes >> 20)
-        path = self._folder / secrets.token_hex(16) / _FILE
-        make_folder(path.parent)
+        path = self._folder / secrets.token_hex(16)
+        make_folder(self._folder)
         try:
-            with replacing(path) as partial:
-                partial.write_bytes(data)
+            path.write_bytes(data)
             width, height = measure(path)
             if width * height > self._settings.image_pixels:
                 limit = self._settings.image_pixels // 1_000_000
                 raise EspalierError("server_image_pixels", width=width, height=height, limit=limit)
+            sync_file(path)
+            sync_folder(self._folder)
         except EspalierError:
             self.drop(path)
             raise
+        except OSError as error:
+            self.drop(path)
+            raise unwritable(path, error) from error
         return path
 
     def drop(self, path: str | Path) -> None:
         """Remove an image whose job has come to an end."""
-        folder = Path(path).parent
-        if folder.parent == self._folder:
-            shutil.rmtree(folder, ignore_errors=True)
+        path = Path(path)
+        if path.parent == self._folder:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def sweep(self, kept: Iterable[str]) -> None:
         """Remove the images that are not among `kept`: those of jobs that ended while nobody looked."""
-        folders = {Path(path).parent.name for path in kept}
-        for folder in self._folder.glob("*"):
-            if folder.name not in folders:
-                shutil.rmtree(folder, ignore_errors=True)
+        names = {Path(path).name for path in kept}
+        for path in self._folder.glob("*"):
+            if path.name not in names:
+                self.drop(path)
 
 
 def _decoded(uri: str) -> bytes:

@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from itsdangerous import BadData, URLSafeSerializer
@@ -17,6 +18,8 @@ from ..files import make_folder, replacing
 
 _SALT = "espalier.asset"
 _LONGEST = 512
+_REMEMBERED = 4096
+"""So many are not signed anew: a finished job may be polled again and again."""
 
 
 class Links:
@@ -25,10 +28,11 @@ class Links:
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
         self._signer = URLSafeSerializer(key, salt=_SALT)
         self._clock = clock
+        self._signed = lru_cache(_REMEMBERED)(self._sign)
 
     def sign(self, job: str, expires: float) -> str:
         """Return the signed name of `job`, good until `expires` (seconds since 1970); the same for the same two."""
-        return str(self._signer.dumps([job, math.ceil(expires)]))
+        return self._signed(job, math.ceil(expires))
 
     def read(self, signed: str) -> str:
         """Return the job that `signed` names. Raises EspalierError `server_link_invalid` or `server_link_expired`."""
@@ -41,6 +45,9 @@ class Links:
         if self._clock() > expires:
             raise EspalierError("server_link_expired")
         return str(job)
+
+    def _sign(self, job: str, expires: int) -> str:
+        return str(self._signer.dumps([job, expires]))
 
 
 def signing_key(path: Path) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import cache
 from typing import Any
 
 import structlog
@@ -23,8 +24,9 @@ def set_up(level: int = logging.INFO) -> None:
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
+    _made_once.cache_clear()
     handler = logging.StreamHandler()
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -36,4 +38,9 @@ def _ascii(value: Any, **options: Any) -> str:
 
 def log() -> Any:
     """Return the log."""
-    return structlog.get_logger("espalier")
+    return _made_once() if structlog.is_configured() else structlog.get_logger("espalier")
+
+
+@cache
+def _made_once() -> Any:
+    return structlog.get_logger("espalier").bind()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from types import FrameType
 
 import uvicorn
@@ -44,6 +45,10 @@ class Server(uvicorn.Server):
         """Begin to listen."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)  # type: ignore[arg-type]
+        # What has been loaded until now stays. Looking through it again and again for garbage would hold every request
+        # up for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         if self.started:
             listening = [server.getsockname()[:2] for one in self.servers for server in one.sockets]
             log().info("listening", addresses=listening)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,7 @@ class Settings:
         return is_loopback_host(self.host)
 
 
+@lru_cache(64)
 def is_loopback_host(host: str) -> bool:
     """Tell whether `host`, as it is given to listen on, is this machine alone."""
     try:

@@ -14,7 +14,7 @@ import requests
 from engine.offer import read_offer
 from engine.parameters import PARAMETERS, SETTINGS
 from engine.server.settings import MODEL
-from tests.server.harness import Served, body, image_uri, large_enough, made
+from tests.server.harness import Served, body, image_uri, large_enough, made, wait_for
 from tests.support.api_assets import finished_asset
 
 CREATE = "/v1/3d/generations"
@@ -69,7 +69,7 @@ def test_a_form_does_as_json_does(served: Served) -> None:
     assert (values["seed"], values["remesh"], values["ss_guidance_strength"]) == (7, False, 3.5)
     assert Path(job.request.origin).is_relative_to(served.settings.root / "inputs")
     assert served.ended(job.id)["status"] == "completed"
-    assert not Path(job.request.origin).parent.exists(), "the image is not kept longer than its job needs it"
+    wait_for(lambda: not Path(job.request.origin).exists())  # the image is not kept longer than its job needs it
     answer = served.ask("POST", CREATE, files={"model": (None, MODEL), "image_url": (None, image_uri())})
     assert answer.status_code == 202, answer.text
 
