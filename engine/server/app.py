@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import APIKeyHeader, HTTPBearer
 from python_multipart.exceptions import MultipartParseError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -24,7 +23,7 @@ from . import answers
 from .access import Access
 from .answers import Answer
 from .desk import FORMAT
-from .documents import CREATE_ANSWERS, ERROR, ERRORS, generation_body
+from .documents import CREATE_ANSWERS, ERROR, ERRORS, KEYED, document_keys, generation_body
 from .guard import Guard
 from .links import Links, signing_key
 from .log import log
@@ -39,7 +38,6 @@ _QUICK_BYTES = 1 << 18
 """A body of this size is parsed within a millisecond or two, which is less than another thread costs."""
 _MOST_FIELDS = 64
 ASSET_PATH = "/assets/{signed}/asset.glb"
-_DOCUMENTED_KEYS = [Depends(HTTPBearer(auto_error=False)), Depends(APIKeyHeader(name="x-api-key", auto_error=False))]
 
 
 def create_app(settings: Settings, desk: Service, metrics: Metrics) -> FastAPI:
@@ -86,15 +84,14 @@ def create_app(settings: Settings, desk: Service, metrics: Metrics) -> FastAPI:
         """Tell whether the server takes jobs."""
         return Answer({"status": "draining"}, 503) if desk.draining else Answer({"status": "ok"})
 
-    @app.get("/metrics", tags=["server"], dependencies=_DOCUMENTED_KEYS, responses=ERRORS, response_class=Response)
+    @app.get("/metrics", tags=["server"], openapi_extra=KEYED, responses=ERRORS, response_class=Response)
     async def prometheus(owner: Owner) -> Response:
         """Return the counters of the server, as Prometheus reads them."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     @app.post(
-        "/v1/3d/generations", status_code=202, dependencies=_DOCUMENTED_KEYS, tags=["generation"],
-        responses=CREATE_ANSWERS,
-        openapi_extra={"requestBody": generation_body()},
+        "/v1/3d/generations", status_code=202, tags=["generation"], responses=CREATE_ANSWERS,
+        openapi_extra={"requestBody": generation_body(), **KEYED},
     )  # fmt: skip
     async def create(request: Request, owner: Owner) -> Answer:
         """Order an asset of one image; poll the job that is returned."""
@@ -102,7 +99,7 @@ def create_app(settings: Settings, desk: Service, metrics: Metrics) -> FastAPI:
         order = await _order(request)
         return Answer(answers.created(await desk.order(owner, order)), 202)
 
-    @app.get("/v1/jobs", dependencies=_DOCUMENTED_KEYS, tags=["jobs"], responses=ERRORS)
+    @app.get("/v1/jobs", openapi_extra=KEYED, tags=["jobs"], responses=ERRORS)
     async def jobs(
         owner: Owner,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -116,23 +113,23 @@ def create_app(settings: Settings, desk: Service, metrics: Metrics) -> FastAPI:
         data = [answers.state(job, None) for job in found[:limit]]
         return Answer({"object": "list", "data": data, "has_more": len(found) > limit})
 
-    @app.get("/v1/jobs/{job_id}", dependencies=_DOCUMENTED_KEYS, tags=["jobs"], responses={**ERRORS, 410: ERROR})
+    @app.get("/v1/jobs/{job_id}", openapi_extra=KEYED, tags=["jobs"], responses={**ERRORS, 410: ERROR})
     async def poll(request: Request, job_id: str, owner: Owner) -> Answer:
         """Tell how a job goes, and its result once it is completed."""
         return Answer(await told(request, await desk.job(owner, job_id)))
 
-    @app.delete("/v1/jobs/{job_id}", dependencies=_DOCUMENTED_KEYS, tags=["jobs"], responses=ERRORS)
+    @app.delete("/v1/jobs/{job_id}", openapi_extra=KEYED, tags=["jobs"], responses=ERRORS)
     async def cancel(job_id: str, owner: Owner) -> Answer:
         """Cancel a job; one that has come to an end stays as it is."""
         job = await desk.cancel(owner, job_id)
         return Answer({"job_id": job.id, "status": answers.word(job)})
 
-    @app.get("/v1/models", dependencies=_DOCUMENTED_KEYS, tags=["models"], responses=ERRORS)
+    @app.get("/v1/models", openapi_extra=KEYED, tags=["models"], responses=ERRORS)
     async def models(owner: Owner) -> Answer:
         """List the models, of which there is one."""
         return Answer({"object": "list", "data": [answers.model()]})
 
-    @app.get("/v1/models/{model}", dependencies=_DOCUMENTED_KEYS, tags=["models"], responses=ERRORS)
+    @app.get("/v1/models/{model}", openapi_extra=KEYED, tags=["models"], responses=ERRORS)
     async def model(model: str, owner: Owner) -> Answer:
         """Describe a model: its parameters with their ranges, and its prices."""
         if model != MODEL:
@@ -151,6 +148,7 @@ def create_app(settings: Settings, desk: Service, metrics: Metrics) -> FastAPI:
             raise EspalierError("server_link_expired")
         return FileResponse(path, media_type=answers.GLB, headers={"Cache-Control": "private"})
 
+    document_keys(app)
     return app
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from .order import body_schema
 
 _ERROR_SCHEMA: dict[str, Any] = {
@@ -30,6 +32,24 @@ _JOB_SCHEMA: dict[str, Any] = {
 _JOB: dict[str, Any] = {"description": "Accepted", "content": {"application/json": {"schema": _JOB_SCHEMA}}}
 CREATE_ANSWERS: dict[int | str, dict[str, Any]] = {**ERRORS, 408: ERROR, 413: ERROR, 415: ERROR, 503: ERROR, 202: _JOB}
 """The answers to a creation."""
+_KEYS: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+KEYED: dict[str, Any] = {"security": [{name: []} for name in _KEYS]}
+"""What a route is given that needs a key, which `access.Access` reads: FastAPI's own readers would, at each request."""
+
+
+def document_keys(app: FastAPI) -> None:
+    """Let the page of `app` say what the keys in KEYED are."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        page: dict[str, Any] = described()
+        page.setdefault("components", {})["securitySchemes"] = _KEYS
+        return page
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def generation_body() -> dict[str, Any]:

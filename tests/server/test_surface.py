@@ -13,6 +13,7 @@ import requests
 
 from engine.offer import read_offer
 from engine.parameters import PARAMETERS, SETTINGS
+from engine.server.app import ASSET_PATH
 from engine.server.settings import MODEL
 from tests.server.harness import Served, body, image_uri, large_enough, made, wait_for
 from tests.support.api_assets import finished_asset
@@ -163,6 +164,10 @@ def test_what_needs_no_key(served: Served) -> None:
     schema = served.ask("GET", "/openapi.json", token="").json()
     properties = schema["paths"][CREATE]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
     assert set(properties) == {"model", "image_url", *(p.name for p in PARAMETERS)}
+    operations = {(path, name): one for path, page in schema["paths"].items() for name, one in page.items()}
+    keyed = [{name: []} for name in schema["components"]["securitySchemes"]]
+    assert [list(one) for one in keyed] == [["bearer"], ["x-api-key"]]
+    assert {path for (path, _), one in operations.items() if one.get("security") != keyed} == {"/health", ASSET_PATH}
     assert served.ask("GET", "/v1/nothing", token="").json() == {"detail": "Not Found"}
 
 
