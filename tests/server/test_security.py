@@ -91,6 +91,7 @@ def test_it_does_not_listen_to_others_without_a_token(tmp_path: Path, capsys: py
     [
         *({"Host": "evil.example"}, {"Host": "evil.example:8191"}, {"Origin": "https://evil.example"}),
         *({"Origin": "null"}, {"Host": ""}, {"Origin": "http://localhost.evil.example"}),
+        *({"Host": "["}, {"Origin": "http://["}, {"Origin": "http://127.0.0.1@evil.example"}, {"Host": "2130706433"}),
     ],
 )
 def test_no_web_page_uses_the_server_of_its_visitor(served: Served, headers: dict[str, str]) -> None:

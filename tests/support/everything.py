@@ -23,10 +23,10 @@ PARTS = {
         "tests/engine/test_trellis2_*.py tests/engine/test_kernels_*.py",
         "3.11",
     ),
-    "server-3.11": ("the server", "tests/server", "3.11"),
     "bpy-4.2": ("the add-on in Blender 4.2", "tests/blender", "3.11"),
     "bpy-4.5": ("the add-on in Blender 4.5", "tests/blender", "3.11"),
     "bpy-5.2": ("the add-on in Blender 5.2", "tests/blender", "3.13"),
+    "server-3.11": ("the server", "tests/server", "3.11"),
 }
 CLOSING = re.compile(r"^(=+ )?.*\b(passed|failed|error|errors|no tests ran|deselected)\b.* in [\d.]+s.*$")
 ENVIRONMENTS = (sys.executable, str(ROOT / "wheels" / "environments.py"))
