@@ -37,6 +37,9 @@ from .metrics import Metrics
 from .tokens import ensure_safe
 
 _SWEEP_S = 60.0
+_UPSCALE_S = 5.0
+_LOOK_BACK_S = 12.0
+"""Somewhat longer than the ten seconds after which Serve counts again what is under way."""
 
 
 @serve.deployment(max_ongoing_requests=1, graceful_shutdown_timeout_s=600)
@@ -177,7 +180,14 @@ def build(arguments: Mapping[str, str]) -> Any:
     """Return the application for `serve run`; `arguments` are those of `Plan`. Raises EspalierError `server_open`."""
     plan = Plan.read(arguments)
     ensure_safe(plan.settings())
-    scale = {"min_replicas": plan.least, "max_replicas": plan.most, "target_ongoing_requests": 1}
+    scale = {
+        "min_replicas": plan.least,
+        "max_replicas": plan.most,
+        "target_ongoing_requests": 1,
+        "upscale_delay_s": min(plan.idle_s, _UPSCALE_S),
+        "downscale_delay_s": plan.idle_s,
+        "look_back_period_s": _LOOK_BACK_S,
+    }
     actor = {"num_cpus": plan.cpus, "num_gpus": plan.gpus}
     light = {"num_cpus": 0}
     maker = _sized(Maker, autoscaling_config=scale, ray_actor_options=actor).bind(plan.told())

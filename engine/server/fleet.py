@@ -30,6 +30,7 @@ from .settings import Settings
 class Plan:
     """A fleet: `least` to `most` makers, each with `gpus` and `cpus`, and `fronts` that answer HTTP.
 
+    A maker that has had too little to do for `idle_s` seconds is let go, once its job is made.
     `host` is what Ray Serve listens on (its `http_options`). Nobody here can see that, so it counts as open to other
     machines, and needs a token in `root`, unless it is said to be loopback.
     """
@@ -43,6 +44,7 @@ class Plan:
     most: int = 1
     gpus: float = 0.0
     cpus: float = 1.0
+    idle_s: float = 600.0
     fronts: int = 1
     requests_per_minute: int = 1200
     most_of_token: int = 1000
