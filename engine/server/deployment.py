@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from ..jobs.job import Job
 from ..progress import Cancelled
 from ..request import request_from_json
 from .app import create_app
-from .dispatch import ASSET, Died, Dispatcher, unwire, wire
+from .desk import OWNER
+from .dispatch import ASSET, REFUSED, Died, Dispatcher, unwire, wire
 from .fleet import FleetDesk, Plan
 from .log import set_up
 from .metrics import Metrics
@@ -103,9 +105,12 @@ class Dispatch:
         self._begun = False
 
     async def submit(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """Take a job."""
+        """Take a job, or tell why that is refused."""
         self._begin()
-        return wire(await self._dispatcher.submit(unwire(job)))
+        try:
+            return wire(await self._dispatcher.submit(unwire(job)))
+        except EspalierError as error:
+            return {REFUSED: error.to_json()}
 
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """Stop a job."""
@@ -119,10 +124,19 @@ class Dispatch:
         except EspalierError:
             return None
 
-    async def jobs(self) -> list[dict[str, Any]]:
-        """Return all jobs, newest first."""
+    async def jobs(self, owner: str) -> list[dict[str, Any]]:
+        """Return all jobs of `owner`, newest first."""
         self._begin()
-        return [wire(job) for job in self._dispatcher.jobs()]
+        return [wire(job) for job in self._dispatcher.jobs() if job.placement.get(OWNER) == owner]
+
+    async def unfinished(self, owner: str) -> tuple[int, int]:
+        """Return how many jobs have not come to an end, of all tokens and of `owner`."""
+        self._begin()
+        return self._dispatcher.unfinished(owner)
+
+    async def states(self) -> dict[str, int]:
+        """Return how many jobs are in each state."""
+        return dict(Counter(job.state.value for job in self._dispatcher.jobs()))
 
     async def check_health(self) -> None:
         """Be asked by Serve every few seconds: what an earlier dispatcher has left begins without anybody's request."""

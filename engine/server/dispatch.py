@@ -26,6 +26,8 @@ from .log import log
 MOST_ATTEMPTS = 5
 ASSET = "asset"
 """Where in a job's result the key of its asset in the store is."""
+REFUSED = "refused"
+"""Where the failure is, in place of a job, for a front whose job was not taken."""
 
 
 class Died(Exception):
@@ -97,6 +99,11 @@ class Dispatcher:
     def jobs(self) -> Iterable[Job]:
         """Return all jobs, newest first."""
         return sorted(self._jobs.values(), key=lambda job: (job.created, job.id), reverse=True)
+
+    def unfinished(self, owner: str) -> tuple[int, int]:
+        """Return how many jobs have not come to an end, of all tokens and of `owner`."""
+        active = [*self._waiting, *self._tasks]
+        return len(active), sum(self._whose(job_id) == owner for job_id in active)
 
     def drop(self, job_id: str) -> None:
         """Know a finished job no more."""

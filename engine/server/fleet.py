@@ -19,11 +19,14 @@ from ..files import make_folder
 from ..jobs.job import Job, State
 from ..request import GenerationRequest
 from .desk import FORMAT, OWNER
-from .dispatch import ASSET, unwire, wire
+from .dispatch import ASSET, REFUSED, unwire, wire
 from .intake import Intake
 from .metrics import Metrics
 from .order import Order
 from .settings import Settings
+
+_COUNT_S = 5.0
+"""How old the counts of the metrics may be when a job is created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class FleetDesk:
         self._plan, self._settings, self._metrics, self._dispatch = plan, settings, metrics, dispatch
         self._intake = Intake(settings)
         self._counts: Counter[str] = Counter()
+        self._counted = -_COUNT_S
 
     async def open(self) -> None:
         """Make the store's folders. Raises EspalierError."""
@@ -120,10 +124,12 @@ class FleetDesk:
 
     async def admit(self, owner: str) -> None:
         """Raise EspalierError where `owner` may not order now."""
-        unfinished = [job for job in await self._all() if job.active]
-        if len(unfinished) >= self._settings.most_in_all:
-            raise EspalierError("server_full", count=len(unfinished))
-        own = sum(job.placement.get(OWNER) == owner for job in unfinished)
+        if time.monotonic() > self._counted + _COUNT_S:
+            self._counted = time.monotonic()
+            self._counts = Counter(await self._dispatch.states.remote())
+        unfinished, own = await self._dispatch.unfinished.remote(owner)
+        if unfinished >= self._settings.most_in_all:
+            raise EspalierError("server_full", count=unfinished)
         if own >= self._settings.most_of_token:
             raise EspalierError("server_queue", count=own)
 
@@ -140,8 +146,12 @@ class FleetDesk:
         now = time.time()
         job_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(8)}"
         job = Job(job_id, request, State.QUEUED, placement=placement, created=now)
+        told = await self._dispatch.submit.remote(wire(job))
+        if REFUSED in told:
+            await to_thread.run_sync(self._plan.forget_input, job)
+            raise EspalierError.from_json(told[REFUSED])
         self._metrics.created.inc()
-        return unwire(await self._dispatch.submit.remote(wire(job)))
+        return unwire(told)
 
     async def job(self, owner: str, job_id: str) -> Job:
         """Return a job of `owner`. Raises EspalierError `server_job_unknown`."""
@@ -153,7 +163,8 @@ class FleetDesk:
 
     async def jobs(self, owner: str) -> list[Job]:
         """Return all jobs of `owner` that are kept, newest first."""
-        return [job for job in await self._all() if job.placement.get(OWNER) == owner and not self._is_over(job)]
+        jobs = [unwire(told) for told in await self._dispatch.jobs.remote(owner)]
+        return [job for job in jobs if not self._is_over(job)]
 
     async def cancel(self, owner: str, job_id: str) -> Job:
         """Stop a job of `owner`. Raises EspalierError `server_job_unknown`."""
@@ -179,11 +190,6 @@ class FleetDesk:
     def counts(self) -> Counter[str]:
         """Return how many jobs were in each state when they were last looked at."""
         return self._counts
-
-    async def _all(self) -> list[Job]:
-        jobs = [unwire(told) for told in await self._dispatch.jobs.remote()]
-        self._counts = Counter(job.state.value for job in jobs)
-        return jobs
 
     def _is_over(self, job: Job) -> bool:
         return not job.active and time.time() > self.expires(job)

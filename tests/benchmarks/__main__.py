@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent
 REPORT = extension.ROOT / "out" / "bench.json"
 WITHOUT_BLENDER = {
     **dict.fromkeys(("bench_bake", "bench_remesh", "bench_unwrap"), "engine-3.11"),
-    "bench_server": "server-3.11",
+    **dict.fromkeys(("bench_fleet", "bench_server"), "server-3.11"),
 }
 """Those that run without Blender, and the environment of each; all others run in Blender."""
 IN = (sys.executable, str(extension.ROOT / "wheels" / "environments.py"), "exec")

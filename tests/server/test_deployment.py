@@ -9,86 +9,18 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import ray
 import requests
-from ray import serve
 
 from engine.errors import EspalierError
 from engine.server.deployment import build
 from tests.engine.queue_harness import processes
-from tests.server.harness import PATIENCE_S, ROOT, ask, body, ended, free_port, image_uri, wait_for
+from tests.server.fleet_harness import CREATE, Fleet
+from tests.server.harness import PATIENCE_S, ask, body, ended, wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
-CREATE = "/v1/3d/generations"
 MAKER = "ServeReplica:espalier:Maker"
-
-
-class Fleet:
-    """A fleet of two makers on a Ray of its own; the folder stays when it is restarted."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.start()
-
-    def start(self) -> None:
-        """Start Ray, and the fleet on it."""
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        variables = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
-        variables |= {f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1" for who in ("HANDLE", "REPLICA")}
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 << 20,
-            runtime_env={"env_vars": variables},
-        )
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        self.lay_out(least=2, most=2)
-
-    def lay_out(self, **plan: Any) -> None:
-        """Let the fleet be one of this plan from now on; what there is of it is replaced while it works."""
-        told = {"root": self.root, "host": "127.0.0.1", "cpus": 0.5, **plan}
-        serve.run(build({name: str(value) for name, value in told.items()}), name="espalier")
-
-    def stop(self) -> None:
-        """End everything at once, as a machine that is switched off."""
-        ray.shutdown()
-
-    def create(self, seed: int) -> str:
-        """Order an asset."""
-        order = body(seed=seed, image=IMAGE, texture_size="1024", decimation_target=10000)
-        answer = ask(self.url, "POST", CREATE, json=order)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["job_id"])
-
-    def status(self, job: str) -> str:
-        """Return the state of a job."""
-        return str(ask(self.url, "GET", f"/v1/jobs/{job}").json()["status"])
-
-    def once(self, jobs: list[str]) -> None:
-        """Wait until all `jobs` are finished, and check that each was completed once."""
-        told = {job: ended(self.url, job)["status"] for job in jobs}
-        assert set(told.values()) == {"completed"}, told
-        assert {job: self.completions()[job] for job in jobs} == dict.fromkeys(jobs, 1)
-
-    def most_runs(self, jobs: list[str]) -> int:
-        """Return how often the job among `jobs` was begun that was begun most often."""
-        connection = sqlite3.connect(self.root / "ledger.sqlite3")
-        runs = dict(connection.execute("SELECT id, runs FROM jobs").fetchall())
-        connection.close()
-        return max(int(runs[job]) for job in jobs)
-
-    def completions(self) -> dict[str, int]:
-        """Return how often each job was completed, as the ledger has it."""
-        connection = sqlite3.connect(self.root / "ledger.sqlite3")
-        rows = connection.execute("SELECT job, count(*) FROM transitions WHERE state = 'ready' GROUP BY job").fetchall()
-        connection.close()
-        return dict(rows)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +39,25 @@ def test_a_job_is_made_on_an_actor(fleet: Fleet) -> None:
     assert list((fleet.root / "store" / "inputs").iterdir()) == []
     assert ask(fleet.url, "GET", "/v1/jobs").json()["data"][0]["job_id"] == job
     assert ask(fleet.url, "GET", "/v1/jobs/nothing").status_code == 404
+    for kind in ("data:image/png;base64,", "data:image/png;base64,AAAA"):
+        assert ask(fleet.url, "POST", CREATE, json=body(image=kind)).status_code == 400
+    assert list((fleet.root / "inputs").iterdir()) == [], "what a front has looked at, it keeps no longer"
+
+
+def test_a_dispatcher_that_cannot_write_refuses_a_job(fleet: Fleet) -> None:
+    connection = sqlite3.connect(fleet.root / "ledger.sqlite3")
+    connection.execute("ALTER TABLE jobs RENAME TO hidden")
+    connection.commit()
+    try:
+        answer = ask(fleet.url, "POST", CREATE, json=body())
+        assert answer.status_code == 503, answer.text
+        assert set(answer.json()) == {"error"}
+        assert list((fleet.root / "store" / "inputs").iterdir()) == []
+    finally:
+        connection.execute("ALTER TABLE hidden RENAME TO jobs")
+        connection.commit()
+        connection.close()
+    fleet.once([fleet.create(2)])
 
 
 def test_a_maker_that_is_killed_loses_no_job(fleet: Fleet) -> None:

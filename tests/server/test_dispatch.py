@@ -130,7 +130,9 @@ def test_failures_and_cancels(tmp_path: Path) -> None:
         async with asyncio.timeout(60):
             while dispatcher.job("running").state is not State.RUNNING:
                 await asyncio.sleep(0.005)
+        assert (dispatcher.unfinished("a"), dispatcher.unfinished("b")) == ((2, 2), (2, 0))
         assert (await dispatcher.cancel("waiting")).state is State.CANCELLED
+        assert dispatcher.unfinished("a") == (1, 1)
         assert (await dispatcher.cancel("running")).cancelling
 
     ended = {one.id: one for one in run(tmp_path, 1, make, act)}
