@@ -87,6 +87,7 @@ def create_app(settings: Settings, desk: Service, metrics: Metrics) -> FastAPI:
     @app.get("/metrics", tags=["server"], openapi_extra=KEYED, responses=ERRORS, response_class=Response)
     async def prometheus(owner: Owner) -> Response:
         """Return the counters of the server, as Prometheus reads them."""
+        await desk.recount()
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     @app.post(

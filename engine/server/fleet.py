@@ -25,9 +25,6 @@ from .metrics import Metrics
 from .order import Order
 from .settings import Settings
 
-_COUNT_S = 5.0
-"""How old the counts of the metrics may be when a job is created."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -111,7 +108,6 @@ class FleetDesk:
         self._plan, self._settings, self._metrics, self._dispatch = plan, settings, metrics, dispatch
         self._intake = Intake(settings)
         self._counts: Counter[str] = Counter()
-        self._counted = -_COUNT_S
 
     async def open(self) -> None:
         """Make the store's folders. Raises EspalierError."""
@@ -124,9 +120,6 @@ class FleetDesk:
 
     async def admit(self, owner: str) -> None:
         """Raise EspalierError where `owner` may not order now."""
-        if time.monotonic() > self._counted + _COUNT_S:
-            self._counted = time.monotonic()
-            self._counts = Counter(await self._dispatch.states.remote())
         unfinished, own = await self._dispatch.unfinished.remote(owner)
         if unfinished >= self._settings.most_in_all:
             raise EspalierError("server_full", count=unfinished)
@@ -187,8 +180,12 @@ class FleetDesk:
         """Return when a finished job is forgotten, in seconds since 1970."""
         return (job.finished or job.created) + self._settings.keep_s
 
+    async def recount(self) -> None:
+        """Ask the dispatcher what `counts` is to tell."""
+        self._counts = Counter(await self._dispatch.states.remote())
+
     def counts(self) -> Counter[str]:
-        """Return how many jobs were in each state when they were last looked at."""
+        """Return how many jobs were in each state when they were last counted."""
         return self._counts
 
     def _is_over(self, job: Job) -> bool:

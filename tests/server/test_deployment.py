@@ -38,6 +38,7 @@ def test_a_job_is_made_on_an_actor(fleet: Fleet) -> None:
     assert glb[:4] == b"glTF"
     assert list((fleet.root / "store" / "inputs").iterdir()) == []
     assert ask(fleet.url, "GET", "/v1/jobs").json()["data"][0]["job_id"] == job
+    assert 'espalier_jobs{state="ready"} 1.0' in ask(fleet.url, "GET", "/metrics").text
     assert ask(fleet.url, "GET", "/v1/jobs/nothing").status_code == 404
     for kind in ("data:image/png;base64,", "data:image/png;base64,AAAA"):
         assert ask(fleet.url, "POST", CREATE, json=body(image=kind)).status_code == 400
