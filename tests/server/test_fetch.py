@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import http.server
 import socket
 import threading
@@ -25,6 +26,7 @@ PRIVATE = (
     *("2002:7f00:1::", "2001:0:7f00:1::", "64:ff9b:1::1", "100::1", "not an address", ""),
 )
 PUBLIC = ("1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1")
+BOMB = gzip.compress(bytes(100_000))
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -38,7 +40,7 @@ def test_what_is_public(address: str) -> None:
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """/image gives bytes, /long many, /slow few, /to?URL goes there, /loop to itself."""
+    """/image gives bytes, /long many, /endless more, /slow few, /bomb packed ones; /to?URL goes there, /loop to itself."""
 
     asked: list[str]
 
@@ -51,8 +53,17 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        data = {"long": b"x" * 5000, "image": b"picture"}.get(kind)
+        if kind == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # until whoever asked has had enough
+                while self.wfile.write(b"x" * 4096):
+                    pass
+            return
+        data = {"long": b"x" * 5000, "image": b"picture", "bomb": BOMB}.get(kind)
         self.send_response(200 if data or kind == "slow" else 404)
+        if kind == "bomb":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(data or b"12345")))
         self.end_headers()
         if data:
@@ -119,6 +130,8 @@ def test_an_image_is_fetched_where_that_is_allowed(site: tuple[str, list[str]]) 
     assert code(f"http://{host}/missing", private=True) == "server_fetch_failed"
     assert code(f"http://{host}/loop", private=True) == "server_fetch_failed"
     assert code(f"http://{host}/long", private=True) == "server_image_large"
+    assert code(f"http://{host}/endless", private=True) == "server_image_large"
+    assert get(f"http://{host}/bomb", private=True) == BOMB, "nothing is unpacked"
     assert code(f"http://{host}/slow", private=True, timeout_s=0.5) == "server_fetch_failed"
     assert code(f"http://{host}/to?file:///etc/passwd", private=True) == "server_fetch_refused"
 
