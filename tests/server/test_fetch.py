@@ -40,7 +40,7 @@ def test_what_is_public(address: str) -> None:
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """/image gives bytes, /long many, /endless more, /slow few, /bomb packed ones; /to?URL goes there, /loop to itself."""
+    """/image gives bytes, /long many, /endless more, /slow few, /bomb packed ones, /to?URL goes there, /loop back."""
 
     asked: list[str]
 
