@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 import secrets
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from ..errors import EspalierError
-from ..files import make_folder, sync_file, sync_folder, unwritable
+from ..files import make_folder, sync_folder, unwritable
 from ..imaging.read import measure
 from ..request import is_url
 from .fetch import fetch
@@ -29,6 +31,7 @@ class Intake:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.root / "inputs"
+        self._measuring = threading.Lock()
 
     async def take(self, image: str | bytes) -> Path:
         """Return the file that holds `image` (an address, a data URI or the bytes of a file) from now on.
@@ -45,18 +48,18 @@ class Intake:
         if len(data) > self._settings.image_bytes:
             raise EspalierError("server_image_large", limit=self._settings.image_bytes >> 20)
         path = self._folder / secrets.token_hex(16)
+        with self._measuring:
+            width, height = measure(data, path)
+        if width * height > self._settings.image_pixels:
+            limit = self._settings.image_pixels // 1_000_000
+            raise EspalierError("server_image_pixels", width=width, height=height, limit=limit)
         make_folder(self._folder)
         try:
-            path.write_bytes(data)
-            width, height = measure(path)
-            if width * height > self._settings.image_pixels:
-                limit = self._settings.image_pixels // 1_000_000
-                raise EspalierError("server_image_pixels", width=width, height=height, limit=limit)
-            sync_file(path)
+            with path.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             sync_folder(self._folder)
-        except EspalierError:
-            self.drop(path)
-            raise
         except OSError as error:
             self.drop(path)
             raise unwritable(path, error) from error
