@@ -25,7 +25,7 @@ PYTEST = -m pytest -p no:cacheprovider
 # The shell reads these from its environment, so that names with spaces and quotes reach the command whole.
 export IMAGE OUT BLENDER TRELLIS2
 
-.PHONY: help demo run test test-all test-engine test-blender test-window test-gpu test-trellis2 bench lint \
+.PHONY: help demo run test test-all server test-server test-engine test-blender test-window test-gpu test-trellis2 bench lint \
         zip bundle wheels lock repository clean
 
 help: ## List these commands
@@ -38,6 +38,12 @@ demo: ## Turn an image into out/NAME.glb, .blend and .png inside Blender [IMAGE=
 
 run: ## Run the add-on's command line, for example ARGS="generate photo.png -o photo.glb"
 	@$(COMMAND) $(ARGS)
+
+server: ## Serve the remote engine's API from this machine [ARGS="--engine draft --port 8191"]
+	@$(IN) server-3.11 -m engine.server $(ARGS)
+
+test-server: ## Test the server, also on Ray [TESTS=pytest arguments]
+	@$(IN) server-3.11 $(PYTEST) tests/server $(TESTS)
 
 test: lint ## Lint, then test the engine and the add-on inside Blender
 	@$(MAKE) test-engine test-blender

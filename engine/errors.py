@@ -12,6 +12,7 @@ from typing import Any
 from .batch_errors import BATCH, BATCH_WRONG_ARGUMENTS
 from .environment_errors import ENVIRONMENT, ENVIRONMENT_ARGUMENTS
 from .remote_errors import REMOTE, WRONG_ARGUMENTS
+from .server_errors import SERVER, SERVER_ARGUMENTS
 from .trellis2_errors import TRELLIS2
 from .weights_errors import WEIGHTS, WEIGHTS_WRONG_ARGUMENTS
 
@@ -284,6 +285,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     **{code: (FAILURE, *sentences) for code, sentences in TRELLIS2.items()},
     **{code: (USAGE if code in WEIGHTS_WRONG_ARGUMENTS else FAILURE, *texts) for code, texts in WEIGHTS.items()},
     **{code: (USAGE if code in BATCH_WRONG_ARGUMENTS else FAILURE, *texts) for code, texts in BATCH.items()},
+    **{code: (USAGE if code in SERVER_ARGUMENTS else FAILURE, *words) for code, words in SERVER.items()},
     **{code: (USAGE if code in ENVIRONMENT_ARGUMENTS else FAILURE, *words) for code, words in ENVIRONMENT.items()},
 }
 """code -> (exit code, sentence of cause, sentence of remedy), both with the fields of `EspalierError.fields`."""

@@ -38,13 +38,17 @@ ENVIRONMENTS = {
         builds={"torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)},
         links=("https://download.pytorch.org/whl/cpu/torch/",),
     ),
+    "server-3.11": Environment("3.11", "the server with its development tools (400 MB, once)"),
     "bpy-4.2": Environment("3.11", "Blender 4.2.23 as a Python module (340 MB, once)"),
     "bpy-4.5": Environment("3.11", "Blender 4.5.15 as a Python module (350 MB, once)"),
     "bpy-5.2": Environment("3.13", "Blender 5.2.3 as a Python module (360 MB, once)"),
 }
 
 PLATFORM_TAGS = {
-    "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
+    "linux-x64": (
+        *("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
+        *("manylinux_2_5_x86_64", "manylinux1_x86_64"),
+    ),
     "macos-arm64": ("macosx_12_0_arm64", "macosx_11_0_arm64"),
     "macos-x64": ("macosx_10_14_x86_64", "macosx_10_13_x86_64", "macosx_10_10_x86_64", "macosx_10_9_x86_64"),
     "windows-x64": ("win_amd64",),

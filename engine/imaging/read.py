@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -66,6 +68,29 @@ def read_image(path: str | Path, longest: int | None = None) -> Image.Image:
     return reduce_to(rgba, longest) if longest is not None else rgba
 
 
+def measure(data: bytes, path: Path) -> tuple[int, int]:
+    """Return width and height in pixels of an image file that holds `data`, of which nothing is decoded.
+
+    `path` is what failures call it. Not for several threads at a time, as Pillow's limit is one for all of them.
+
+    Raises EspalierError as `read_image` does before it decodes.
+    """
+    if not data:
+        raise EspalierError("image_empty", path=path)
+    with _no_bomb_check(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with _open(io.BytesIO(data)) as image:
+                size = image.size
+        except MemoryError:
+            raise
+        except _BROKEN as error:
+            code = "image_truncated" if data.startswith(_SIGNATURES) else "image_unreadable"
+            raise EspalierError(code, detail=repr(error), path=path) from error
+    _check_size(path, size)
+    return size
+
+
 def reduce_to(image: Image.Image, longest: int) -> Image.Image:
     """Return `image` with at most `longest` pixels on its longest side, resampled with alpha premultiplied."""
     scale = longest / max(image.size)
@@ -91,9 +116,9 @@ def _check_file(path: Path) -> None:
         raise EspalierError("image_empty", path=path)
 
 
-def _open(path: Path) -> Image.Image:
+def _open(source: Path | IO[bytes]) -> Image.Image:
     Image.init()
-    return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+    return Image.open(source, formats=[name for name in _FORMATS if name in Image.OPEN])
 
 
 def _looks_like_image(path: Path) -> bool:

@@ -46,7 +46,8 @@ class JobQueue:
     `slots` is how many jobs of an engine run side by side, `room` how many of them share a worker, `idle_s` how long a
     worker is kept without a job. `free` names the engines whose work may be repeated unasked. `account` returns what an
     engine needs to speak to its server (it holds a secret, and is kept nowhere) or raises EspalierError; it is called
-    on the thread that calls `step`, and quick. `trace` is told every step of every transition.
+    on the thread that calls `step`, and quick. `trace` is told every step of every transition. `history` is how many
+    finished jobs of earlier times are known from the start.
 
     Opening it reads the ledger at once, in a few milliseconds. Raises EspalierError where `root` cannot be written or
     the ledger cannot be used.
@@ -65,6 +66,7 @@ class JobQueue:
         most_attempts: int = MOST_ATTEMPTS,
         account: Callable[[str], Mapping[str, Any]] = lambda engine: {},
         trace: Trace = lambda point: None,
+        history: int = HISTORY,
     ) -> None:
         root = Path(root).absolute()
         self._most_attempts = most_attempts
@@ -77,7 +79,7 @@ class JobQueue:
             raise unwritable(root, error) from error
         try:
             self._ledger = Ledger(root / LEDGER, self._owner.id, trace)
-            history = self._ledger.history(HISTORY)
+            finished = self._ledger.history(history)
             self._spent_before = self._ledger.spent().result()
         except EspalierError:
             self._owner.release()
@@ -91,7 +93,7 @@ class JobQueue:
         self.opened = time.time()
         self._timings = Timings()
         self._earlier: Future[Timings] | None = self._ledger.fold(TIMED, Timings.of)
-        for row in history:
+        for row in finished:
             self._book.keep(row)
 
     # What a person asks for.
@@ -199,6 +201,17 @@ class JobQueue:
         """Note that the asset of a ready job turned out to be unusable because of `error`. Raises EspalierError."""
         self._mark(job_id, State.FAILED, "given up", error=error)
 
+    def discard(self, job_id: str) -> None:
+        """Remove the files of a job that has come to an end, and show it no more; the ledger keeps its row.
+
+        Raises EspalierError `job_unknown`, or `job_state` for a job that goes on.
+        """
+        entry = self._book.entry(job_id)
+        if entry.job.active or not entry.settled:
+            raise EspalierError("job_state", job=job_id, state=entry.job.state, act="discarded")
+        del self._book.entries[job_id]
+        self._files.submit(lambda: self._library.remove(job_id))
+
     def resume(self) -> list[Job]:
         """Adopt the unfinished jobs of owners that are gone, and return them. Waits for the disk, a few milliseconds.
 
@@ -230,6 +243,14 @@ class JobQueue:
     def job(self, job_id: str) -> Job:
         """Return a job as last seen. Raises EspalierError `job_unknown`."""
         return self._book.entry(job_id).job
+
+    def writing(self, job_id: str) -> Future[bool] | None:
+        """Return what is done once all that is decided about a job is in the ledger, None where it is already.
+
+        It belongs to the ledger: it is not to be cancelled. Raises EspalierError `job_unknown`.
+        """
+        pending = self._book.entry(job_id).pending
+        return pending[-1].future if pending else None
 
     def spent(self) -> Spent:
         """Return what is known to have been billed, without touching the disk."""
@@ -268,12 +289,16 @@ class JobQueue:
 
     # What drives it.
 
-    def step(self, budget_s: float = 0.003) -> list[Job]:
-        """Do what is due, for about `budget_s` seconds; return the jobs that changed. Never blocks, never sleeps."""
+    def step(self, budget_s: float = 0.003, begin: bool = True) -> list[Job]:
+        """Do what is due, for about `budget_s` seconds; return the jobs that changed. Never blocks, never sleeps.
+
+        Jobs that wait are handed over only where `begin` is set.
+        """
         deadline = time.perf_counter() + budget_s
         self._book.settle(deadline)
         self._foreman.hear(deadline)
-        self._foreman.start(deadline)
+        if begin:
+            self._foreman.start(deadline)
         self._pool.let_go()
         changed = self._book.take_changed()
         for job in changed:

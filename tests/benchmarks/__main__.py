@@ -21,9 +21,12 @@ from tests.support import extension
 
 FOLDER = Path(__file__).resolve().parent
 REPORT = extension.ROOT / "out" / "bench.json"
-WITHOUT_BLENDER = ("bench_bake", "bench_remesh", "bench_unwrap")
-"""Those that measure the engine alone, in the environment where it is developed; all others run in Blender."""
-ENGINE = (sys.executable, str(extension.ROOT / "wheels" / "environments.py"), "exec", "engine-3.11")
+WITHOUT_BLENDER = {
+    **dict.fromkeys(("bench_bake", "bench_remesh", "bench_unwrap"), "engine-3.11"),
+    **dict.fromkeys(("bench_fleet", "bench_server"), "server-3.11"),
+}
+"""Those that run without Blender, and the environment of each; all others run in Blender."""
+IN = (sys.executable, str(extension.ROOT / "wheels" / "environments.py"), "exec")
 COLUMNS = ("value", "unit", "peer", "ratio", "bar", "ok")
 
 
@@ -40,7 +43,7 @@ def main(chosen: list[str]) -> int:
     for name in names:
         print(f"Measuring {name.removeprefix('bench_')}", file=sys.stderr, flush=True)
         start = time.monotonic()
-        python = ENGINE if name in WITHOUT_BLENDER else (sys.executable,)
+        python = (*IN, WITHOUT_BLENDER[name]) if name in WITHOUT_BLENDER else (sys.executable,)
         command = [*python, "-m", f"tests.benchmarks.{name}"]
         run = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False, cwd=extension.ROOT

@@ -22,8 +22,8 @@ PLAIN = {
         "engine.locking",
         "engine.offer",
     ),
-    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.weights_errors"),
-    *("engine.trellis2_errors", "engine.words"),
+    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.server_errors"),
+    *("engine.trellis2_errors", "engine.weights_errors", "engine.words"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
@@ -37,15 +37,14 @@ ROOMS = {
     "engine.addresses": set(),
     "engine.errors": {
         "engine.batch_errors",
-        "engine.environment_errors",
-        "engine.remote_errors",
-        "engine.trellis2_errors",
+        *("engine.environment_errors", "engine.remote_errors", "engine.server_errors", "engine.trellis2_errors"),
         "engine.weights_errors",
     },
     "engine.batch": PLAIN,
     "engine.batch_errors": set(),
     "engine.environment_errors": set(),
     "engine.remote_errors": set(),
+    "engine.server_errors": set(),
     "engine.trellis2_errors": set(),
     "engine.weights_errors": set(),
     "engine.files": {"engine.errors"},
@@ -64,7 +63,7 @@ ROOMS = {
     "engine.workers.handover": CHILD,
     "engine.jobs": {*PLAIN, "engine.workers"},
     "engine.environments": {"engine", *PLAIN, "engine.network", "engine.workers"},
-    "engine.server": {*PLAIN, "engine.jobs"},
+    "engine.server": {"engine", *PLAIN, "engine.backends", "engine.imaging", "engine.jobs", "engine.workers"},
     "operators": {"engine"},
     "operators.scene": {"engine.errors", "engine.files", "engine.mesh", "engine.jobs.job"},
     "panels": {"operators", "engine.parameters", "engine.errors", "engine.jobs.job"},

@@ -26,6 +26,7 @@ PARTS = {
     "bpy-4.2": ("the add-on in Blender 4.2", "tests/blender", "3.11"),
     "bpy-4.5": ("the add-on in Blender 4.5", "tests/blender", "3.11"),
     "bpy-5.2": ("the add-on in Blender 5.2", "tests/blender", "3.13"),
+    "server-3.11": ("the server", "tests/server", "3.11"),
 }
 AGAIN = {"engine-3.13": "engine-3.11"}
 """Part -> the part that has run what is marked `once`, where its CPython is on this machine too."""

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The same application on Ray Serve, for several GPUs and several machines.
+
+    serve run engine.server.deployment:build root=/shared/espalier engine=trellis2 most=8 gpus=1
+
+Fronts answer HTTP, one dispatcher keeps the ledger, makers each own a GPU and keep the model warm. `root` is a folder
+that the dispatcher and the fronts reach; `store` is where images and assets are, for fsspec (a shared disk, or
+`s3://bucket/prefix`); by default it is in `root`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fastapi import FastAPI
+from ray import exceptions, serve
+
+from .. import backends
+from ..backends.base import JobRun
+from ..errors import EspalierError
+from ..jobs.job import Job
+from ..progress import Cancelled
+from ..request import request_from_json
+from .app import create_app
+from .desk import OWNER
+from .dispatch import ASSET, REFUSED, Died, Dispatcher, unwire, wire
+from .fleet import FleetDesk, Plan
+from .log import set_up
+from .metrics import Metrics
+from .tokens import ensure_safe
+
+_SWEEP_S = 60.0
+_UPSCALE_S = 5.0
+_LOOK_BACK_S = 12.0
+"""Somewhat longer than the ten seconds after which Serve counts again what is under way."""
+
+
+@serve.deployment(max_ongoing_requests=1, graceful_shutdown_timeout_s=600)
+class Maker:
+    """One engine on one GPU, one job at a time, warm between them."""
+
+    def __init__(self, plan: Mapping[str, Any]) -> None:
+        self._plan = Plan(**plan)
+        self._backend = backends.create(self._plan.engine)
+
+    async def make(self, job: str, run: int, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the asset of a request whose image is a key of the store; return its own key, or the failure.
+
+        A cancelled call ends once the engine has stopped.
+        """
+        stop = threading.Event()
+        thread = asyncio.ensure_future(asyncio.to_thread(self._generate, job, run, request, stop))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([thread])
+            raise
+
+    def _generate(self, job: str, run: int, request: Mapping[str, Any], stop: threading.Event) -> dict[str, Any]:
+        folder = Path(tempfile.mkdtemp(prefix="espalier-"))
+        try:
+            image = folder / "image"
+            key = self._plan.url(str(request["image"]).rpartition("/")[2], "inputs")
+            with fsspec.open(key, "rb") as source, image.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            wanted = request_from_json({**request, "image": str(image)})
+            out = folder / "out"
+            out.mkdir()
+            made = self._backend.generate(wanted, out, JobRun(self._backend.stages, _silent, stop.is_set))
+            name = f"{job}-{run}.glb"  # of this run alone: a run that was given up overwrites nobody's asset
+            with made.glb.open("rb") as source, fsspec.open(self._plan.url(name, "assets"), "wb") as target:
+                shutil.copyfileobj(source, target)
+            return {ASSET: name}
+        except EspalierError as error:
+            return {"error": error.to_json()}
+        except Cancelled:
+            return {"cancelled": True}
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _silent(progress: object) -> None:
+    pass
+
+
+@serve.deployment(num_replicas=1, max_ongoing_requests=100_000)
+class Dispatch:
+    """The one dispatcher; Serve starts it anew where it dies, and it takes up what the ledger has."""
+
+    def __init__(self, plan: Mapping[str, Any], maker: Any) -> None:
+        set_up()
+        self._plan, self._maker = Plan(**plan), maker
+        self._dispatcher = Dispatcher(Path(self._plan.root), self._plan.most, self._make, self._forget)
+        self._swept = time.monotonic()
+        self._begun = False
+
+    async def submit(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Take a job, or tell why that is refused."""
+        self._begin()
+        try:
+            return wire(await self._dispatcher.submit(unwire(job)))
+        except EspalierError as error:
+            return {REFUSED: error.to_json()}
+
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """Stop a job."""
+        return wire(await self._dispatcher.cancel(job_id))
+
+    async def job(self, job_id: str) -> dict[str, Any] | None:
+        """Return a job, None for one that is not known."""
+        self._begin()
+        try:
+            return wire(self._dispatcher.job(job_id))
+        except EspalierError:
+            return None
+
+    async def jobs(self, owner: str) -> list[dict[str, Any]]:
+        """Return all jobs of `owner`, newest first."""
+        self._begin()
+        return [wire(job) for job in self._dispatcher.jobs() if job.placement.get(OWNER) == owner]
+
+    async def unfinished(self, owner: str) -> tuple[int, int]:
+        """Return how many jobs have not come to an end, of all tokens and of `owner`."""
+        self._begin()
+        return self._dispatcher.unfinished(owner)
+
+    async def states(self) -> dict[str, int]:
+        """Return how many jobs are in each state."""
+        return dict(Counter(job.state.value for job in self._dispatcher.jobs()))
+
+    async def check_health(self) -> None:
+        """Be asked by Serve every few seconds: what an earlier dispatcher has left begins without anybody's request."""
+        self._begin()
+
+        if time.monotonic() - self._swept > _SWEEP_S:
+            self._swept = time.monotonic()
+            over = time.time() - self._plan.keep_hours * 3600
+            for job in list(self._dispatcher.jobs()):
+                if not job.active and (job.finished or job.created) < over:
+                    self._dispatcher.drop(job.id)
+                    await asyncio.to_thread(self._plan.forget_asset, job)
+
+    def _forget(self, job: Job) -> None:
+        asyncio.get_running_loop().run_in_executor(None, self._plan.forget_input, job)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._dispatcher.begin()
+
+    async def _make(self, job: Job) -> Mapping[str, Any]:
+        call = self._maker.make.remote(job.id, job.runs, job.request.to_json())
+        try:
+            result: dict[str, Any] = await call
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        except exceptions.RayTaskError:
+            raise
+        except exceptions.RayError as error:
+            raise Died(repr(error)) from error
+        if result.get("cancelled"):
+            raise asyncio.CancelledError
+        if "error" in result:
+            raise EspalierError.from_json(result["error"])
+        return result
+
+
+@serve.deployment(max_ongoing_requests=1000)
+@serve.ingress()
+class Front:
+    """The application over HTTP."""
+
+    def __init__(self, plan: Mapping[str, Any], dispatch: Any) -> None:
+        self._plan, self._dispatch = Plan(**plan), dispatch
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        set_up()
+        settings, metrics = self._plan.settings(), Metrics()
+        return create_app(settings, FleetDesk(self._plan, settings, metrics, self._dispatch), metrics)
+
+
+def build(arguments: Mapping[str, str]) -> Any:
+    """Return the application for `serve run`; `arguments` are those of `Plan`. Raises EspalierError `server_open`."""
+    plan = Plan.read(arguments)
+    ensure_safe(plan.settings())
+    scale = {
+        "min_replicas": plan.least,
+        "max_replicas": plan.most,
+        "target_ongoing_requests": 1,
+        "upscale_delay_s": min(plan.idle_s, _UPSCALE_S),
+        "downscale_delay_s": plan.idle_s,
+        "look_back_period_s": _LOOK_BACK_S,
+    }
+    actor = {"num_cpus": plan.cpus, "num_gpus": plan.gpus}
+    light = {"num_cpus": 0}
+    maker = _sized(Maker, autoscaling_config=scale, ray_actor_options=actor).bind(plan.told())
+    dispatch = _sized(Dispatch, ray_actor_options=light).bind(plan.told(), maker)
+    return _sized(Front, num_replicas=plan.fronts, ray_actor_options=light).bind(plan.told(), dispatch)
+
+
+def _sized(deployment: Any, **options: Any) -> Any:
+    return deployment.options(**options)
