@@ -148,6 +148,16 @@ LODS_PROPERTY = bpy.props.StringProperty(
     "collection of one object a level; empty for one mesh in the place of the selected object's own",
 )
 
+VARIATIONS_PROPERTY = bpy.props.IntProperty(
+    name="Variations", description="How many seeds of the image are generated", default=4, min=2, max=16
+)
+
+
+def _may_hold(self: EspalierSettings, collection: bpy.types.Collection) -> bool:
+    """Tell whether new objects of this scene can go to `collection`."""
+    theirs = collection.library is not None or collection.override_library is not None
+    return not theirs and collection in self.id_data.collection.children_recursive
+
 
 class EspalierSettings(bpy.types.PropertyGroup):
     """What the next generation in this scene is made from, and how."""
@@ -161,6 +171,13 @@ class EspalierSettings(bpy.types.PropertyGroup):
         name="Engine", description="Who makes the asset", items=engine_items(), update=_engine_chosen
     )
     lods: LODS_PROPERTY
+    variations: VARIATIONS_PROPERTY
+    collection: bpy.props.PointerProperty(
+        type=bpy.types.Collection,
+        name="Collection",
+        description="Where new assets of this scene go; empty for the active collection",
+        poll=_may_hold,
+    )
 
     def values(self) -> dict[str, Value]:
         """Return every setting as plain data, floats rounded to what the panel shows."""
