@@ -43,7 +43,7 @@ def surface_at(
     Objects that the viewport does not show, or only as wires, do not count. Where there is nothing, it is the point
     of the floor (Z = 0); where that is not to be seen, the point as far away as the 3D cursor; the normal is up then.
     """
-    view = region.data
+    view = region.data or space.region_3d  # the former tells the views of a quad view apart
     start = view3d_utils.region_2d_to_origin_3d(region, view, pixel)
     direction = view3d_utils.region_2d_to_vector_3d(region, view, pixel)
     hit = _seen_surface(context, space, start, direction)

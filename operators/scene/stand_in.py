@@ -121,7 +121,10 @@ def _upright(matrix: Matrix) -> Matrix:
     flat = x - z * x.dot(z)
     if flat.length <= least:
         flat = y.cross(z)
-    x = flat.normalized() if flat.length > 0.0 else z.orthogonal().normalized()
+    if flat.length <= FLAT * least:
+        side = Vector((1.0, 0.0, 0.0))
+        flat = side - z * side.dot(z) if abs(z.x) < 0.9 else z.orthogonal()
+    x = flat.normalized()
     return Matrix((x, z.cross(x), z)).transposed()
 
 
