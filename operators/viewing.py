@@ -53,7 +53,7 @@ def surface_at(
     floor = intersect_line_plane(start, start + direction, Vector(), UP)
     if floor is not None:
         away = (floor - start).dot(direction)
-        if (away > 0.0 or not view.is_perspective) and abs(away) < space.clip_end:
+        if (away > space.clip_start or not view.is_perspective) and abs(away) < space.clip_end:
             return floor, UP.copy()
     depth = context.scene.cursor.location
     return view3d_utils.region_2d_to_location_3d(region, view, pixel, depth), UP.copy()
