@@ -17,7 +17,7 @@ PLACES = (
     (WORLD, "World Origin", "At the origin of the world"),
     (
         STAND_IN,
-        "In Place of Active Object",
+        "In Place of Object",
         "Inside the bounding box of the active object, with its transform, parent and collections. The object is "
         "hidden, not deleted; one that is linked from another file stays as it is",
     ),

@@ -146,10 +146,16 @@ LODS_PROPERTY = bpy.props.StringProperty(
     name="Levels",
     description="Faces of each level of detail, separated by commas, for example 200000, 50000, 10000. They come as a "
     "collection of one object a level; empty for one mesh in the place of the selected object's own",
+    options={"SKIP_SAVE"},  # by operators that were given one; files keep it
 )
 
 VARIATIONS_PROPERTY = bpy.props.IntProperty(
-    name="Variations", description="How many seeds of the image are generated", default=4, min=2, max=16
+    name="Variations",
+    description="How many seeds of the image are generated",
+    default=4,
+    min=2,
+    max=16,
+    options={"SKIP_SAVE"},  # by operators that were given one; files keep it
 )
 
 

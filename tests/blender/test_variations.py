@@ -171,8 +171,10 @@ def test_two_rows_of_one_name_stay_apart_and_outlive_the_file(session: Any, tmp_
     arrive(tmp_path, place, 1, 0, "second")
     bpy.data.collections["Variations of Chair"].name = "Renamed"
     arrive(tmp_path, place, 2, 1, "first")
+    bpy.context.scene.espalier.variations, bpy.context.scene.espalier.lods = 7, "3000, 1000"
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
+    assert (bpy.context.scene.espalier.variations, bpy.context.scene.espalier.lods) == (7, "3000, 1000")
     row = module("operators.scene.row")
     assert [(r.name, len(row.previews(r))) for r in row.rows(bpy.context.scene)] == [
         ("Renamed", 2),

@@ -38,7 +38,7 @@ def scenario():
     yield from driver.click(x, y)
     yield from driver.until(made, "the asset appears", 90)
     yield from driver.wait(2)
-    yield from driver.click(x - 60, y - FIRST - 3 * ROW)
+    yield from driver.click(x - 60, y - FIRST - 5 * ROW)
     yield from driver.wait(1)
     yield from driver.screenshot("1-settings")
     before = faces()[0]
@@ -55,6 +55,13 @@ def scenario():
     yield from driver.wait(4)
     yield from driver.screenshot("3-rebuilt")
     driver.check(len(made()) == 1 and faces()[0] <= 10100, "one object, with about as many faces as asked for")
+    back = yield from driver.find("espalier.revert")
+    yield from driver.click(*back)
+    yield from driver.until(lambda: faces() == [before], "Revert brings the old mesh back")
+    yield from driver.screenshot("4-reverted")
+    yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
+    yield from driver.key("Z", ctrl=True)
+    yield from driver.until(lambda: faces() != [before], "one undo takes that back")
 
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
     yield from driver.key("Z", ctrl=True)
@@ -68,7 +75,7 @@ def scenario():
     yield from driver.click(*place)
     yield from driver.until(lambda: len(made()) == 4, "three levels appear", 120)
     yield from driver.wait(2)
-    yield from driver.screenshot("4-levels")
+    yield from driver.screenshot("5-levels")
     driver.check(sorted(faces())[:3] == [400, 2000, 8000], "each level has its number of faces")
 
 
