@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import bpy
@@ -236,9 +237,26 @@ def test_the_price_is_asked_for_all_at_once(session: Any, preferences: Any, monk
         return {"CANCELLED"}
 
     monkeypatch.setattr(pricing, "confirm", confirm)
-    with pytest.raises(RuntimeError, match="may not use the network"):  # it goes on without a question
-        bpy.ops.espalier.generate_variations("INVOKE_DEFAULT", count=3)
-    assert asked == []
-    bpy.ops.espalier.generate_variations("INVOKE_DEFAULT")
+    operator = module("operators.variations").ESPALIER_OT_generate_variations
+    monkeypatch.setattr(operator, "execute", lambda *_arguments: {"FINISHED"})
+    # Without a window, Blender executes what is to be invoked.
+    assert operator.invoke(Pressed(operator), bpy.context, None) == {"CANCELLED"}
     assert asked == [pytest.approx(5 * one)]
-    assert session.known_jobs() == []
+    settings.variations = 4
+    assert operator.invoke(Pressed(operator), bpy.context, None) == {"FINISHED"}
+    assert len(asked) == 1
+
+
+class Pressed:
+    """An operator as its button makes it: nothing is set on it."""
+
+    class properties:
+        @staticmethod
+        def is_property_set(_name: str) -> bool:
+            return False
+
+    def __init__(self, operator: type) -> None:
+        self._operator = operator
+
+    def __getattr__(self, name: str) -> Any:
+        return MethodType(getattr(self._operator, name), self)
