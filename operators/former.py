@@ -97,9 +97,7 @@ def _texture_of(job: str) -> object:
 
 
 class ESPALIER_OT_revert(bpy.types.Operator):
-    """Give the object back the mesh and the texture from before the last rebuild, as the library keeps them.
-
-    Edits that you had made to that mesh come back with Undo alone"""
+    """Bring back mesh and texture from before the last rebuild. Your own edits of them come back with Undo alone"""
 
     bl_idname = "espalier.revert"
     bl_label = "Revert"

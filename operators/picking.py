@@ -41,11 +41,17 @@ def is_due(operator: bpy.types.Operator) -> bool:
 
 def pick(operator: bpy.types.Operator, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
     """Invoke `operator` again with the surface under the mouse; where that is over no viewport, with the next click."""
-    given = {name: getattr(operator, name) for name in operator.properties.keys()}  # noqa: SIM118  (no mapping)
+    given = _given(operator)
     found = under_mouse(context, event)
     if found is not None:
         return _invoke(operator.bl_idname, {**given, **found})
     return bpy.ops.espalier.pick_place("INVOKE_DEFAULT", then=operator.bl_idname, given=json.dumps(given))
+
+
+def _given(operator: bpy.types.Operator) -> dict[str, Any]:
+    """Return what was set on `operator` itself, as plain data."""
+    names = [known.identifier for known in operator.properties.bl_rna.properties if not known.is_readonly]
+    return {name: getattr(operator, name) for name in names if operator.properties.is_property_set(name)}
 
 
 def under_mouse(context: bpy.types.Context, event: bpy.types.Event) -> dict[str, Any] | None:
