@@ -70,7 +70,8 @@ def _seen_surface(
         if not found:
             return None
         original = shown.get(hit.name)  # None for what an instance brings along
-        seen = original is None or original.visible_in_viewport_get(space)
+        # Only the evaluated object knows whether it is in the local view.
+        seen = original is None or original.evaluated_get(graph).visible_in_viewport_get(space)
         if seen and hit.display_type not in THROUGH:
             return point, normal
         begin = point + direction * max(STEP * (point - start).length, 1e-6)

@@ -43,6 +43,15 @@ def pixel(point):
     return region.x + at.x, region.y + at.y
 
 
+def under(point):
+    """Return what the viewport shows where it shows a point, or what hides it."""
+    area, region = driver.area(), driver.region("VIEW_3D", "WINDOW")
+    x, y = pixel(point)
+    with driver.override():
+        surface_at = module("operators.viewing").surface_at
+        return surface_at(bpy.context, area.spaces.active, region, (x - region.x, y - region.y))[0]
+
+
 def box(target):
     points = [target.matrix_world @ vertex.co for vertex in target.data.vertices]
     return [(min(p[axis] for p in points), max(p[axis] for p in points)) for axis in range(3)]
@@ -107,15 +116,24 @@ def scenario():
     cube.select_set(True)
     bpy.ops.ed.undo_push(message="Turn the cube")
     yield from shown("5-in-place")
+    roof = cube.copy()
+    roof.name, roof.location.z = "Roof", 4.5
+    bpy.context.collection.objects.link(roof)
+    roof.select_set(False)
+    bpy.ops.ed.undo_push(message="Add a roof")
+    yield from driver.wait(0.5)
+    driver.check(abs(under((0.0, 0.0, 2.0)).z - 2.0) > 0.1, "the roof hides the top of the cube")
     with driver.override():
         bpy.ops.view3d.localview()
     yield from driver.wait(1)
+    driver.check(abs(under((0.0, 0.0, 2.0)).z - 2.0) < 1e-3, "what is not in the local view is looked through")
     yield from driver.click(*(yield from driver.find("espalier.generate")))
     yield from driver.until(made, "another object appears", 60)
     yield from shown("6-local-view", 2)
     placed = made()[0]
     space = driver.area().spaces.active
-    driver.check(placed.visible_in_viewport_get(space), "it is seen in the local view")
+    graph = bpy.context.evaluated_depsgraph_get()
+    driver.check(placed.evaluated_get(graph).visible_in_viewport_get(space), "it is seen in the local view")
     driver.check(bpy.data.objects["Cube"].hide_get(), "the cube is hidden")
     with driver.override():
         bpy.ops.view3d.localview()
@@ -125,7 +143,8 @@ def scenario():
     driver.check(not bpy.data.objects["Cube"].hide_get(), "and shows the cube again")
 
     chosen.where, chosen.use_height = "WORLD", False
-    bpy.data.objects.remove(bpy.data.objects["Cube"])
+    for name in ("Cube", "Roof"):
+        bpy.data.objects.remove(bpy.data.objects[name])
     yield from driver.click(x - 60, y - FIRST)
     yield from driver.click(x - 60, y - FIRST - ROW)
     yield from shown("7-draft-has-none")
@@ -164,4 +183,12 @@ def scenario():
     server.end()
 
 
-driver.run(scenario)
+def cleanly():
+    """Run the scenario, and leave no choice of its own to the scenarios after it: Blender remembers them."""
+    try:
+        yield from scenario()
+    finally:
+        bpy.context.preferences.addons[MODULE].preferences.property_unset("placement")
+
+
+driver.run(cleanly)
