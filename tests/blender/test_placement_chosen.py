@@ -285,3 +285,15 @@ def test_generate_knows_a_place_that_a_script_points_at(picture: Any) -> None:
     assert made.hide_get()
     assert bpy.context.object != made
     np.testing.assert_allclose(bpy.context.object.matrix_world, made.matrix_world, atol=1e-6)
+
+
+def test_what_was_set_on_the_operator_goes_with_it_to_the_click() -> None:
+    properties = bpy.context.window_manager.operator_properties_last("espalier.generate")
+    properties.seed, properties.resolution, properties.remesh = 5, "512", False
+    pressed = SimpleNamespace(properties=properties, seed=5, resolution="512", remesh=False)
+    try:
+        given = extension.module("operators.picking")._given(pressed)
+    finally:
+        for name in ("seed", "resolution", "remesh"):
+            properties.property_unset(name)
+    assert json.loads(json.dumps(given)) == {"seed": 5, "resolution": "512", "remesh": False}
