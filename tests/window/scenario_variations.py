@@ -117,7 +117,8 @@ def scenario():
     bpy.ops.ed.undo_push(message="Turn the cube")
     yield from shown("5-in-place")
     roof = cube.copy()
-    roof.name, roof.location.z = "Roof", 4.5
+    toward = driver.area().spaces.active.region_3d.view_rotation @ Vector((0.0, 0.0, 4.0))
+    roof.name, roof.location = "Roof", Vector((0.0, 0.0, 2.0)) + toward
     bpy.context.collection.objects.link(roof)
     roof.select_set(False)
     bpy.ops.ed.undo_push(message="Add a roof")
