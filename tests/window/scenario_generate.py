@@ -11,7 +11,7 @@ import bpy
 import driver
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-BELOW, ROW = 37, 24
+BELOW, ROW = 37, 26
 """From the middle of Generate to that of the first sub-panel's header, and from one header to the next."""
 SETTINGS = BELOW + 2 * ROW
 """From the middle of Generate to the header of the first sub-panel of settings, after Placement and Variations."""

@@ -17,7 +17,7 @@ from service import Server
 
 ROOT = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]
 MODULE = "bl_ext.user_default.espalier"
-FIRST, ROW = 37, 24
+FIRST, ROW = 38, 26
 """From the middle of Generate to that of the first sub-panel's header, and from one header to the next."""
 
 
