@@ -165,6 +165,22 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "{name} is not an asset of Espalier.",
         "Select an object that Espalier has placed in the scene.",
     ),
+    "asset_not_rebuilt": (
+        FAILURE,
+        "{name} was not rebuilt, so there is no mesh to go back to.",
+        "Select an object whose mesh was rebuilt.",
+    ),
+    "placement_no_object": (
+        USAGE,
+        "No object is selected whose place the asset could take.",
+        "Select an object that has a size, or choose another place under Placement.",
+    ),
+    "variations_same": (
+        USAGE,
+        "Variations of the {engine} engine would all be the same: {reason}.",
+        "Choose another engine, or press Generate.",
+    ),
+    "variation_none": (USAGE, "No variation is selected.", "Select one in the row of variations."),
     "lods_invalid": (
         USAGE,
         "{value} is not a number of faces for a level of detail.",

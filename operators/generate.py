@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -11,17 +12,19 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job, State
 from ..engine.parameters import PIPELINE_OF_RESOLUTION, SETTINGS, Value
 from ..engine.request import GenerationRequest, is_url
-from . import account, pricing, session, trellis2
+from . import account, picking, placing, pricing, session, trellis2
 from .image import image_file
 from .settings import RESOLUTION_OF_PIPELINE, EspalierSettings, add_parameters, engine_items
 
+BILLED = "The server bills each asset that it accepts, also one that you cancel"
 
-class ESPALIER_OT_generate(bpy.types.Operator):
-    """Turn the image into a textured object at the 3D cursor. Blender stays usable meanwhile"""
 
-    bl_idname = "espalier.generate"
-    bl_label = "Generate"
-    # Not undoable: it submits a job; the import that follows is the undo step.
+class Generation:
+    """What an operator needs that asks for assets: image, engine and settings, the place, the price.
+
+    Not undoable: it submits jobs; the imports that follow are the undo steps.
+    """
+
     bl_options = {"REGISTER"}
 
     filepath: bpy.props.StringProperty(
@@ -34,6 +37,8 @@ class ESPALIER_OT_generate(bpy.types.Operator):
         name="Engine", description="Who makes the asset", items=engine_items(), options={"SKIP_SAVE"}
     )
     texture_seed: trellis2.texture_seed_property(options={"SKIP_SAVE"})
+    place: picking.PLACE_PROPERTY
+    normal: picking.NORMAL_PROPERTY
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -45,26 +50,48 @@ class ESPALIER_OT_generate(bpy.types.Operator):
         return False
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first where the asset costs more than the person wants to spend unasked."""
+        """Ask first for the place where that is a click, and where it costs more than is to be spent unasked."""
+        try:
+            self._placement(context)
+        except EspalierError as error:
+            return self._fail(error)
+        if picking.is_due(self):
+            return picking.pick(self, context, event)
         engine, values = self._chosen(context)
-        price = pricing.price(engine, str(values["resolution"]))
+        price = pricing.price(engine, str(values["resolution"]), self._count(context))
         if pricing.to_ask(price):
-            message = "The server bills each asset that it accepts, also one that you cancel"
-            return pricing.confirm(self, context, event, price, message)
+            return pricing.confirm(self, context, event, price, BILLED)
         return self.execute(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Submit and return at once; in background mode wait until the object is in the scene."""
+        """Submit and return at once; in background mode wait until what was made is in the scene."""
         try:
-            request, notice = self._request(context)
-            job = session.submit(request, context, notice=notice)
+            jobs = self._submit(context)
             if bpy.app.background:
-                self._finish(session.wait_for(job))
+                for job in jobs:
+                    self._finish(session.wait_for(job))
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return self._fail(error)
         return {"FINISHED"}
+
+    def _submit(self, context: bpy.types.Context) -> list[str]:
+        """Hand over what is asked for and return the jobs. Raises EspalierError."""
+        placement = self._placement(context)
+        request, notice = self._request(context)
+        return [session.submit(request, context, placement, notice)]
+
+    def _count(self, _context: bpy.types.Context) -> int:
+        """Return how many assets are asked for."""
+        return 1
+
+    def _placement(self, context: bpy.types.Context) -> dict[str, Any]:
+        """Return where it is to appear: where it was pointed at, else as chosen. Raises EspalierError."""
+        return placing.snapshot(context, session.session.file, **picking.picked(self))
+
+    def _fail(self, error: EspalierError) -> set[str]:
+        session.fail(error)
+        self.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
 
     def _chosen(self, context: bpy.types.Context) -> tuple[str, dict[str, Value]]:
         """Return engine and settings: the scene's, with what was set on the operator itself in their place."""
@@ -113,4 +140,11 @@ class ESPALIER_OT_generate(bpy.types.Operator):
             bpy.ops.espalier.import_asset("EXEC_DEFAULT", job=job.id)
 
 
-add_parameters(ESPALIER_OT_generate, with_updates=False, options={"SKIP_SAVE"})
+add_parameters(Generation, with_updates=False, options={"SKIP_SAVE"})
+
+
+class ESPALIER_OT_generate(Generation, bpy.types.Operator):
+    """Turn the image into a textured object, placed as chosen under Placement. Blender stays usable meanwhile"""
+
+    bl_idname = "espalier.generate"
+    bl_label = "Generate"

@@ -12,8 +12,9 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job
 from ..engine.request import RebuildRequest
 from . import placing, session
-from .rebuild import library_folder
+from .former import compared, history, library_folder
 from .scene.asset import place_asset
+from .variations import VARIATIONS, place_preview
 
 
 class ESPALIER_OT_import_asset(bpy.types.Operator):
@@ -26,20 +27,17 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
     job: bpy.props.StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Import where the job was asked for; elsewhere, at this scene's 3D cursor."""
+        """Import where the job was asked for; elsewhere, where a new asset would go in this file."""
         try:
             queue = session.session.open_queue()
             job = queue.job(self.job)
             placement = dict(job.placement)
             if not placing.belongs_here(placement, session.session.file):
-                placement = placing.snapshot(context, session.session.file)
+                row = {name: placement[name] for name in (VARIATIONS,) if name in placement}
+                placement = {**placing.snapshot(context, session.session.file), **row}
             target = placing.target_of(placement)
-            if target is None:
-                scene = placing.scene_of(placement, context)
-                collection = placing.collection_of(placement, scene)
-                location = placement.get("location", scene.cursor.location)
-                told = self._tell(place_asset(context, job, scene, collection, location))
-            else:
+            told = self._placed(context, job, placement) if target is None else ""
+            if target is not None:
                 told = self._rebuilt(context, job, target, placement)
         except EspalierError as error:
             session.fail(error, self.job)
@@ -52,9 +50,21 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
         self.report({"INFO"}, told)
         return {"FINISHED"}
 
-    @staticmethod
-    def _tell(made: bpy.types.Object) -> str:
-        return f"{made.name}: {len(made.data.polygons):,} faces"
+    def _placed(self, context: bpy.types.Context, job: Job, placement: Mapping[str, Any]) -> str:
+        """Bring a new asset to its place, or as a preview into its row; return what to tell."""
+        scene = placing.scene_of(placement, context)
+        told = ""
+
+        def arrange(created: bpy.types.Object) -> None:
+            nonlocal told
+            if VARIATIONS in placement:
+                place_preview(context, created, placement, scene)
+            else:
+                told = placing.arrange(context, created, placement, scene, session.session.file)
+
+        made = place_asset(context, job, scene, arrange=arrange)
+        faces = f": {len(made.data.polygons):,} faces" if made.type == "MESH" else ""
+        return f"{made.name}{faces}{'. ' if told else ''}{told}"
 
     def _rebuilt(
         self, context: bpy.types.Context, job: Job, target: bpy.types.Object, placement: Mapping[str, Any]
@@ -66,7 +76,7 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
         if isinstance(job.request, RebuildRequest) and job.request.lods:
             made = place_levels(context, job, len(job.request.lods), target, before)
             return f"{made.name}: {len(made.objects)} levels"
-        lost = exchange_mesh(context, job, target, before)
+        lost = exchange_mesh(context, job, target, before, history(target, job))
         if lost:
             self.report({"WARNING"}, f"The {' and '.join(lost)} did not fit the new mesh. Undo brings them back")
-        return self._tell(target)
+        return f"{target.name}: " + "; ".join(f"{label} {value}" for label, value in compared(target))

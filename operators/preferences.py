@@ -17,6 +17,7 @@ from . import account, environments, session, trellis2
 from .environment_rows import draw_environments
 from .inquiry import ACCOUNT
 from .key import told
+from .placement_settings import EspalierPlacement
 
 PROXY = ("HTTPS_PROXY", "https_proxy")
 DOWNLOADS = {
@@ -176,6 +177,8 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         step=100,
         update=_renew,
     )
+
+    placement: bpy.props.PointerProperty(type=EspalierPlacement)
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the account, what a person may be asked about, the environments with their sources, then TRELLIS.2."""

@@ -13,6 +13,8 @@ from ..engine.jobs.job import Job, State
 from ..engine.parameters import REBUILD_SETTINGS
 from ..engine.request import REBUILD, RebuildRequest
 from . import placing, session
+from .former import library_folder
+from .placement_settings import CURSOR
 from .scene.placement import read_properties
 from .settings import LODS_PROPERTY, add_parameters, plain_value
 
@@ -40,11 +42,6 @@ def source_of(target: bpy.types.Object) -> Path:
     return path
 
 
-def library_folder(job: str) -> Path:
-    """Return the folder of a finished job's result, whether or not it is still there."""
-    return session.user_folder() / "library" / job
-
-
 class ESPALIER_OT_rebuild(bpy.types.Operator):
     """Remesh, decimate, unwrap and bake this asset again with the settings below. Blender stays usable meanwhile"""
 
@@ -67,7 +64,7 @@ class ESPALIER_OT_rebuild(bpy.types.Operator):
         """Submit and return at once; in background mode wait until the mesh is exchanged."""
         try:
             target = context.object
-            where = {**placing.snapshot(context, session.session.file), **placing.aim(target)}
+            where = {**placing.snapshot(context, session.session.file, where=CURSOR), **placing.aim(target)}
             job = session.submit(self._request(context, target), context, where)
             if bpy.app.background:
                 self._finish(session.wait_for(job))

@@ -147,7 +147,23 @@ LODS_PROPERTY = bpy.props.StringProperty(
     name="Levels",
     description="Faces of each level of detail, separated by commas, for example 200000, 50000, 10000. They come as a "
     "collection of one object a level; empty for one mesh in the place of the selected object's own",
+    options={"SKIP_SAVE"},  # by operators that were given one; files keep it
 )
+
+VARIATIONS_PROPERTY = bpy.props.IntProperty(
+    name="Variations",
+    description="How many seeds of the image are generated",
+    default=4,
+    min=2,
+    max=16,
+    options={"SKIP_SAVE"},  # by operators that were given one; files keep it
+)
+
+
+def _may_hold(self: EspalierSettings, collection: bpy.types.Collection) -> bool:
+    """Tell whether new objects of this scene can go to `collection`."""
+    theirs = collection.library is not None or collection.override_library is not None
+    return not theirs and collection in self.id_data.collection.children_recursive
 
 
 class EspalierSettings(bpy.types.PropertyGroup):
@@ -163,6 +179,13 @@ class EspalierSettings(bpy.types.PropertyGroup):
     )
     lods: LODS_PROPERTY
     texture_seed: trellis2.texture_seed_property()
+    variations: VARIATIONS_PROPERTY
+    collection: bpy.props.PointerProperty(
+        type=bpy.types.Collection,
+        name="Collection",
+        description="Where new assets of this scene go; empty for the active collection",
+        poll=_may_hold,
+    )
 
     def values(self) -> dict[str, Value]:
         """Return every setting as plain data, floats rounded to what the panel shows."""

@@ -3,12 +3,14 @@
 
 import bpy
 
-from . import environments, jobs, parameters, sidebar
+from . import environments, jobs, parameters, placement, sidebar, variations
 
 CLASSES = (
     sidebar.ESPALIER_PT_main,
     jobs.ESPALIER_UL_jobs,
     jobs.ESPALIER_PT_jobs,
+    placement.ESPALIER_PT_placement,
+    variations.ESPALIER_PT_variations,
     *parameters.PANELS,
     environments.ESPALIER_PT_environments,
 )

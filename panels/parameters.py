@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..engine.parameters import GROUPS, REBUILD_NAMES, REBUILD_PARAMETERS, SETTINGS, Group
+from ..operators.former import can_revert, compared
 from ..operators.rebuild import rebuildable
 from .server import draw_limit
 from .sidebar import ESPALIER_PT_main, SidebarPanel
@@ -28,18 +29,30 @@ def _draw(self: bpy.types.Panel, context: bpy.types.Context) -> None:
             row.prop(settings, parameter.name)
             draw_limit(layout, settings, parameter.name)
     if self.group == "mesh":
-        _draw_rebuild(layout, settings, can_rebuild)
+        _draw_rebuild(layout, settings, context.object if can_rebuild else None)
 
 
-def _draw_rebuild(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, enabled: bool) -> None:
-    """Draw what makes another mesh of the selected asset; the settings above and those of UV Unwrap count too."""
+def _draw_rebuild(
+    layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, target: bpy.types.Object | None
+) -> None:
+    """Draw what makes another mesh of the selected asset; the settings above and those of UV Unwrap count too.
+
+    Below it, what the mesh is and was, and the way back.
+    """
     layout.separator()
     column = layout.column()
-    column.enabled = enabled
+    column.enabled = target is not None
     for parameter in REBUILD_PARAMETERS:
         column.prop(settings, parameter.name)
     column.prop(settings, "lods")
     layout.operator("espalier.rebuild", icon="MOD_REMESH")
+    if target is None:
+        return
+    figures = layout.column(align=True)
+    for label, value in compared(target):
+        figures.label(text=f"{label}: {value}")
+    if can_revert(target):
+        layout.operator("espalier.revert", icon="LOOP_BACK")
 
 
 def _panel(group: Group) -> type:

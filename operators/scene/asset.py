@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ def place_asset(
     scene: bpy.types.Scene,
     collection: bpy.types.Collection | None = None,
     location: Sequence[float] | None = None,
+    arrange: Callable[[bpy.types.Object], None] | None = None,
 ) -> bpy.types.Object:
-    """Return a new object for the result of `job`, placed in `scene` as `placement.place` describes.
+    """Return a new object for the result of `job`, placed in `scene` as `placement.place` describes, or by `arrange`.
 
     The object, its mesh and its material are called like the asset, and carry the request as custom properties.
     Nothing stays behind on failure. Raises EspalierError `asset_missing` or `import_failed`.
@@ -34,7 +35,10 @@ def place_asset(
     created = import_folder(context, job.folder, scene, name)
     try:
         write_properties(created, properties_of(job))
-        place(context, created, scene, collection, location)
+        if arrange is None:
+            place(context, created, scene, collection, location)
+        else:
+            arrange(created)
     except Exception:
         discard_asset(created)
         raise

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import bpy
 import numpy as np
@@ -23,10 +26,17 @@ STILL = 1e-4
 """How far, in sizes of the mesh, each of them may be off for the mesh to count as moved and not edited."""
 
 
-def exchange_mesh(context: bpy.types.Context, job: Job, target: bpy.types.Object, before: Path) -> list[str]:
+def exchange_mesh(
+    context: bpy.types.Context,
+    job: Job,
+    target: bpy.types.Object,
+    before: Path,
+    past: Mapping[str, Any] = MappingProxyType({}),
+) -> list[str]:
     """Give `target` the mesh that `job` made; its transform, modifiers, slots, parents and animation stay.
 
-    Returns what the old mesh carried, vertex by vertex, that the new one cannot have.
+    Returns what the old mesh carried, vertex by vertex, that the new one cannot have. `past` is noted on `target`
+    besides what `job` was.
 
     `before` is the result folder of the mesh that `target` has now: where the artist has moved that mesh within the
     object, by applying a scale or setting an origin, the new one is moved alike. Slot 0 gets the new material unless
@@ -44,7 +54,7 @@ def exchange_mesh(context: bpy.types.Context, job: Job, target: bpy.types.Object
         raise
     name, lost = old.name, _bound_to_vertices(target, old)
     target.data = new
-    write_properties(target, properties_of(job))
+    write_properties(target, {**properties_of(job), **past})
     created.data = old  # with which it takes leave, if the old mesh is nobody else's
     if old.users == 1:
         discard_asset(created)

@@ -38,23 +38,42 @@ def place(
     An artist who is in another mode than object mode (sculpting, say) keeps selection and active object, because
     taking them away would end that work.
     """
-    view_layer = _view_layer(context, scene)
-    home = _visible_collection(view_layer, scene, collection)
-    family = [target, *target.children_recursive]
-    for member in family:
-        home.objects.link(member)
+    view_layer = view_layer_of(context, scene)
+    link(target, [_visible_collection(view_layer, scene, collection)])
     target.location = Vector(location) if location is not None else scene.cursor.location
     view_layer.update()
-    _show_in_local_view(context, view_layer, family)
+    show(context, target, view_layer)
+
+
+def link(target: bpy.types.Object, homes: Iterable[bpy.types.Collection]) -> None:
+    """Link `target` and what hangs below it into `homes`."""
+    for home in homes:
+        for member in (target, *target.children_recursive):
+            home.objects.link(member)
+
+
+def show(
+    context: bpy.types.Context, target: bpy.types.Object, view_layer: bpy.types.ViewLayer, select: bool = True
+) -> None:
+    """Let `target` be seen in local views too and, with `select`, be selected and active alone, as `place` does."""
+    _show_in_local_view(context, view_layer, [target, *target.children_recursive])
     active = view_layer.objects.active
-    if active is None or active.mode == "OBJECT":
+    if select and (active is None or active.mode == "OBJECT"):
         for other in view_layer.objects.selected[:]:
             other.select_set(False, view_layer=view_layer)
         target.select_set(True, view_layer=view_layer)
         view_layer.objects.active = target
 
 
-def _view_layer(context: bpy.types.Context, scene: bpy.types.Scene) -> bpy.types.ViewLayer:
+def seen_of(
+    view_layer: bpy.types.ViewLayer, scene: bpy.types.Scene, homes: Sequence[bpy.types.Collection]
+) -> list[bpy.types.Collection]:
+    """Return `homes` where an object in one of them can be seen in `view_layer`, else the scene's own collection."""
+    seen = [home for home in homes if _visible_collection(view_layer, scene, home) == home]
+    return list(homes) if seen else [scene.collection]
+
+
+def view_layer_of(context: bpy.types.Context, scene: bpy.types.Scene) -> bpy.types.ViewLayer:
     """Return the view layer of `scene` that a person sees, the first where none is shown."""
     if context.scene == scene and context.view_layer is not None:
         return context.view_layer

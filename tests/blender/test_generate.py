@@ -238,7 +238,7 @@ def test_an_import_that_fails_is_not_tried_at_every_tick(espalier, picture, smal
     errors = espalier.module("engine.errors")
     calls = []
 
-    def broken(*_args):
+    def broken(*_args, **_keywords):
         calls.append(1)
         raise errors.EspalierError("import_failed", name="x", reason="a test says so")
 

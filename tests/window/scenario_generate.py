@@ -11,8 +11,10 @@ import bpy
 import driver
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-BELOW = 37
-"""From the middle of Generate to that of the first sub-panel's header."""
+BELOW, ROW = 37, 26
+"""From the middle of Generate to that of the first sub-panel's header, and from one header to the next."""
+SETTINGS = BELOW + 2 * ROW
+"""From the middle of Generate to the header of the first sub-panel of settings, after Placement and Variations."""
 
 
 def made():
@@ -33,12 +35,12 @@ def scenario():
     before = set(bpy.data.objects.keys())
 
     x, y = yield from driver.find("espalier.generate")
-    yield from driver.click(x - 60, y - BELOW)
+    yield from driver.click(x - 60, y - SETTINGS)
     yield from driver.wait(0.5)
-    yield from driver.move(x + 40, y - 2 * BELOW)
+    yield from driver.move(x + 40, y - SETTINGS - BELOW)
     yield from driver.wait(2.5)
     yield from driver.screenshot("3-ignored")
-    yield from driver.click(x - 60, y - BELOW)
+    yield from driver.click(x - 60, y - SETTINGS)
 
     yield from driver.click(x, y)
     session = sys.modules["bl_ext.user_default.espalier.operators.session"]

@@ -11,7 +11,7 @@ import bpy
 import driver
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-FIRST, ROW = 37, 24
+FIRST, ROW = 38, 26
 """From the middle of Generate to that of the first sub-panel's header, and from one header to the next."""
 
 
@@ -40,9 +40,10 @@ def scenario():
     yield from driver.wait(2)
     bpy.ops.espalier.clear("EXEC_DEFAULT")  # the list of jobs lies between
     yield from driver.wait(1)
-    yield from driver.click(x - 60, y - FIRST - 3 * ROW)
+    yield from driver.click(x - 60, y - FIRST - 5 * ROW)
     yield from driver.wait(1)
     yield from driver.screenshot("1-settings")
+    yield from driver.scroll(x - 60, y - FIRST, 12)  # the panel is higher than the window
     before = faces()[0]
 
     bpy.context.scene.espalier.decimation_target = 10000
@@ -57,6 +58,13 @@ def scenario():
     yield from driver.wait(4)
     yield from driver.screenshot("3-rebuilt")
     driver.check(len(made()) == 1 and faces()[0] <= 10100, "one object, with about as many faces as asked for")
+    back = yield from driver.find("espalier.revert")
+    yield from driver.click(*back)
+    yield from driver.until(lambda: faces() == [before], "Revert brings the old mesh back")
+    yield from driver.screenshot("4-reverted")
+    yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
+    yield from driver.key("Z", ctrl=True)
+    yield from driver.until(lambda: faces() != [before], "one undo takes that back")
 
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
     yield from driver.key("Z", ctrl=True)
@@ -71,7 +79,7 @@ def scenario():
     yield from driver.click(*place)
     yield from driver.until(lambda: len(made()) == 4, "three levels appear", 120)
     yield from driver.wait(2)
-    yield from driver.screenshot("4-levels")
+    yield from driver.screenshot("5-levels")
     driver.check(sorted(faces())[:3] == [400, 2000, 8000], "each level has its number of faces")
 
 

@@ -4,47 +4,20 @@
 The server is one of our own on loopback, in a process of its own.
 """
 
-import json
 import os
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+from service import Server
 
 ROOT = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]
 FIELD = 28
 """From the upper edge of a field to the middle of the one below."""
 MODULE = "bl_ext.user_default.espalier"
-
-
-class Server:
-    """tests/support/api_server.py in a process; `url` and `key` are there once it serves."""
-
-    def __init__(self, *arguments):
-        here = Path(__import__("PIL").__file__).parents[1]
-        self.url = self.key = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.api_server", "--until-eof", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(here)])},
-            stdin=subprocess.PIPE,  # its end, with Blender's, is the server's
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self):
-        told = json.loads(self.process.stdout.readline())
-        self.key, self.url = told["key"], told["url"]
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait(10)
 
 
 def module(name):
