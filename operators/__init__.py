@@ -13,7 +13,11 @@ from . import (
     installing,
     jobs,
     key,
+    library,
+    library_operators,
+    library_use,
     preferences,
+    presets,
     rebuild,
     session,
     settings,
@@ -36,6 +40,8 @@ CLASSES = (
     key.ESPALIER_OT_test_key,
     *installing.OPERATORS,
     *stages.OPERATORS,
+    *library_operators.OPERATORS,
+    *presets.OPERATORS,
 )
 
 
@@ -46,12 +52,17 @@ def register() -> None:
     bpy.types.Scene.espalier = bpy.props.PointerProperty(type=settings.EspalierSettings)
     session.register()
     environments.register()
+    library.register()
+    presets.register()
     command.register()
 
 
 def unregister() -> None:
     """Undo `register` in reverse; running jobs stop and stay in the ledger."""
     command.unregister()
+    presets.unregister()
+    library_use.unregister()
+    library.unregister()
     environments.unregister()
     session.unregister()
     del bpy.types.Scene.espalier

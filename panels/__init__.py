@@ -3,13 +3,16 @@
 
 import bpy
 
-from . import environments, jobs, parameters, sidebar
+from . import environments, jobs, library, parameters, presets, provenance, sidebar
 
 CLASSES = (
+    presets.ESPALIER_PT_presets,
     sidebar.ESPALIER_PT_main,
     jobs.ESPALIER_PT_jobs,
     *parameters.PANELS,
+    *provenance.PANELS,
     environments.ESPALIER_PT_environments,
+    library.ESPALIER_MT_asset,
 )
 
 
@@ -17,9 +20,11 @@ def register() -> None:
     """Register the panels in the order in which they are drawn."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    library.register()
 
 
 def unregister() -> None:
     """Remove the panels again, sub-panels before the panel that holds them."""
+    library.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

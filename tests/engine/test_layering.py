@@ -22,12 +22,12 @@ PLAIN = {
         "engine.offer",
     ),
     *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.weights_errors"),
-    "engine.trellis2_errors",
+    *("engine.provenance", "engine.trellis2_errors"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
     *("engine", "engine.workers", "engine.request", "engine.errors", "engine.files"),
-    *("engine.progress", "engine.backends", "engine.mesh", "engine.imaging"),
+    *("engine.progress", "engine.provenance", "engine.backends", "engine.mesh", "engine.imaging"),
 }
 """What the worker process may import besides what its parent's side may."""
 ROOMS = {
@@ -46,6 +46,7 @@ ROOMS = {
     "engine.network": set(),
     "engine.offer": {"engine.parameters"},
     "engine.progress": set(),
+    "engine.provenance": {"engine.parameters", "engine.request"},
     "engine.request": {"engine.parameters", "engine.errors"},
     "engine.mesh": {"engine.errors", "engine.files", "engine.progress"},
     "engine.imaging": {"engine.errors", "engine.files"},
@@ -58,8 +59,10 @@ ROOMS = {
     "engine.environments": {"engine", *PLAIN, "engine.network", "engine.workers"},
     "engine.server": {*PLAIN, "engine.jobs"},
     "operators": {"engine"},
-    "operators.scene": {"engine.errors", "engine.files", "engine.mesh", "engine.jobs.job"},
-    "panels": {"operators", "engine.parameters", "engine.errors", "engine.jobs.job"},
+    "operators.scene": {
+        *("engine.errors", "engine.files", "engine.mesh", "engine.jobs.job", "engine.provenance"),
+    },
+    "panels": {"operators", "engine.parameters", "engine.errors", "engine.jobs.job", "engine.provenance"},
     "": {"operators", "panels"},
 }
 """Room -> what it may import besides itself and what is not ours; the longest name that fits a module is its room.
