@@ -22,7 +22,7 @@ from .settings import plain_value
 SUBFOLDER = "espalier"
 SHIPPED = Path(__file__).parent / "shipped"
 MENU = "ESPALIER_PT_presets"
-_NOT_HELD = ("seed", "response_format", "verbose")
+_NOT_HELD = ("seed", "preprocess_image", "response_format", "verbose")
 """Parameters of one image, or of how a person works, that no style depends on."""
 HELD = tuple(p for p in (*SETTINGS, *REBUILD_PARAMETERS) if p.name not in _NOT_HELD)
 """What a preset holds; a parameter that is not in its file has its default."""

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,10 +13,9 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.support import extension
-from tests.support.meshes import bumpy_sphere, encoded_image
+from tests.support.shelf import put
 
 TIMEOUT_S = 120.0
 DAY_S = 86400.0
@@ -37,28 +34,6 @@ def library(espalier: Any, preferences: Any) -> Iterator[ModuleType]:
     found.remove_entry()
 
 
-def put(library: ModuleType, job: str, name: str = "椅子 chair", made_s: float = 0.0, **values: Any) -> Path:
-    """Put a finished asset, a bumpy sphere, into the library, and return its folder."""
-    g = extension.module("engine.mesh.glb")
-    folder = library.folder() / job
-    folder.mkdir(parents=True)
-    positions, faces, normals, uvs = bumpy_sphere(3)
-    texture = g.Texture(encoded_image(), "image/png")
-    g.write_glb(folder / "asset.glb", g.Mesh(positions, faces, normals, uvs), g.Material(base_color=texture))
-    extension.module("engine.mesh.prepare").prepare(folder / "asset.glb", folder / "import")
-    create = extension.module("engine.request").GenerationRequest.create
-    request = create(folder / "image" / f"{name}.png", "draft", {"seed": 7, "texture_size": "1024", **values}, name)
-    (folder / "image").mkdir()
-    Image.new("RGB", (64, 64), (200, 30, 30)).save(folder / "image" / f"{name}.png")
-    Image.new("RGBA", (96, 64), (200, 30, 30, 255)).save(folder / "thumbnail.png")
-    (folder / "request.json").write_text(json.dumps(request.to_json()))
-    result = {"engine": "draft", "engine_version": "1.0", "espalier_version": "0.1.0", "made": "2026-02-03T04:05:06Z"}
-    (folder / "result.json").write_text(json.dumps(result))
-    if made_s:
-        os.utime(folder / "result.json", (made_s, made_s))
-    return folder
-
-
 def finish(library: ModuleType) -> None:
     """Step as the timer does, until nothing is left to do."""
     deadline = time.monotonic() + TIMEOUT_S
@@ -73,8 +48,8 @@ def everything() -> dict[str, list[str]]:
 
 
 def test_each_result_becomes_an_asset_and_the_open_file_stays_as_it_is(library: ModuleType) -> None:
-    folders = [put(library, "20260203-a"), put(library, "20260203-b", "Mug", resolution="512")]
-    broken = put(library, "20260203-c")
+    folders = [put("20260203-a"), put("20260203-b", "Mug", resolution="512")]
+    broken = put("20260203-c")
     (broken / "request.json").write_text("{")
     own = bpy.data.objects.new("椅子 chair", None)
     before = everything()
@@ -118,7 +93,7 @@ def test_each_result_becomes_an_asset_and_the_open_file_stays_as_it_is(library: 
 
 
 def test_an_asset_can_be_linked_and_says_how_it_was_made(library: ModuleType) -> None:
-    folder = put(library, "20260203-a", decimation_target=20000)
+    folder = put("20260203-a", decimation_target=20000)
     library.add([folder.name])
     finish(library)
     with bpy.data.libraries.load(str(folder / "asset.blend"), link=True) as (source, target):
@@ -137,7 +112,7 @@ def test_an_asset_can_be_linked_and_says_how_it_was_made(library: ModuleType) ->
 def test_the_library_is_in_blenders_preferences_only_while_it_is_ours(library: ModuleType) -> None:
     libraries = bpy.context.preferences.filepaths.asset_libraries
     before = [each.name for each in libraries]
-    put(library, "20260203-a")
+    put("20260203-a")
     library.ensure_entry()
     library.ensure_entry()
     assert [each.name for each in libraries] == [*before, "Espalier"]
@@ -179,7 +154,7 @@ def test_the_preference_switches_it_off(library: ModuleType, preferences: Any) -
 
 def test_stopping_ends_the_other_blender(library: ModuleType) -> None:
     for number in range(3):
-        put(library, f"20260203-{number}")
+        put(f"20260203-{number}")
     library.add([f"20260203-{number}" for number in range(3)])
     library.step()
     helper = library.shelf.helper
@@ -196,7 +171,7 @@ def test_stopping_ends_the_other_blender(library: ModuleType) -> None:
 
 
 def test_a_blender_that_does_not_start_is_told_and_tried_again(library: ModuleType, monkeypatch: Any) -> None:
-    folder = put(library, "20260203-a")
+    folder = put("20260203-a")
     monkeypatch.setattr(library, "command", lambda: [str(library.folder() / "no blender")])
     library.add([folder.name])
     finish(library)
@@ -214,7 +189,7 @@ def test_clean_up_takes_the_old_and_leaves_what_is_used(library: ModuleType, pre
     use = extension.module("operators.library_use")
     now = time.time()
     jobs = {f"2026020{day}-a": now - (10.5 - day) * DAY_S for day in range(1, 7)}
-    folders = [put(library, job, made_s=made) for job, made in jobs.items()]
+    folders = [put(job, made_s=made) for job, made in jobs.items()]
     mine = bpy.data.objects.new("Mine", None)
     mine["espalier"] = {"job": folders[0].name}
     rebuilt = bpy.data.objects.new("Rebuilt", None)
@@ -233,7 +208,7 @@ def test_clean_up_takes_the_old_and_leaves_what_is_used(library: ModuleType, pre
     assert use.state.told.startswith("1 results removed")
     assert use.state.usage.count == 5
     bpy.data.images.remove(image)
-    preferences.library_keep_days, preferences.library_keep_gb = 0, 1e-9
+    preferences.library_keep_days, preferences.library_keep_gb = 0, 2e-9
     bpy.ops.espalier.measure_library()
     assert use.state.usage.surplus == 3
     assert bpy.ops.espalier.clean_library("EXEC_DEFAULT") == {"FINISHED"}
@@ -244,7 +219,7 @@ def test_clean_up_refuses_while_another_blender_works_with_the_library(
     library: ModuleType, preferences: Any, session: ModuleType
 ) -> None:
     use = extension.module("operators.library_use")
-    put(library, "20260203-a", made_s=1.0)
+    put("20260203-a", made_s=1.0)
     preferences.library_keep_days = 1
     bpy.ops.espalier.measure_library()
     owners = session.user_folder() / "owners"

@@ -12,14 +12,23 @@ import bpy
 import pytest
 
 from tests.support import extension
+from tests.support.shelf import put
 
 SMALL = {"resolution": "512", "texture_size": "1024", "decimation_target": 20000}
 
 
-def made(picture: Path, **values: Any) -> bpy.types.Object:
+def generated(picture: Path, **values: Any) -> bpy.types.Object:
     """Return the object that the draft engine makes of `picture`."""
     bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(picture), **{**SMALL, **values})
     return bpy.context.view_layer.objects.active
+
+
+def placed(**values: Any) -> bpy.types.Object:
+    """Return the object of a result that is in the library."""
+    folder = put("20260203-a", **values)
+    job = extension.module("operators.scene.asset_file").read_job(folder)
+    made: bpy.types.Object = extension.module("operators.scene.asset").place_asset(bpy.context, job, bpy.context.scene)
+    return made
 
 
 def facts(account: dict[str, Any]) -> dict[str, str]:
@@ -39,30 +48,28 @@ def document(path: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_panel_tells_what_differs_from_the_default(espalier: Any, picture: Path) -> None:
-    told = facts(properties(made(picture, seed=11)))
-    when = told.pop("Made")
-    assert when.endswith(" UTC")
-    assert told == {
-        "Image": "green disc.png",
+def test_the_panel_tells_what_differs_from_the_default(espalier: Any) -> None:
+    target = placed(resolution="512", decimation_target=20000, preprocess_image=False, ss_guidance_strength=3.25)
+    assert facts(properties(target)) == {
+        "Image": "椅子 chair.png",
         "Engine": "Draft",
-        "Seed": "11",
+        "Seed": "7",
         "Resolution": "512",
+        "Prepare Image": "Off",
         "Texture Size": "1024",
         "Target Faces": "20,000",
+        "Made": "2026-02-03 04:05 UTC",
     }
 
 
-def test_the_panel_tells_cost_and_model_of_a_paid_one(server: Any, picture: Path) -> None:
-    made(picture, engine="remote")
-    told = facts(properties(bpy.context.view_layer.objects.active))
-    assert told["Engine"] == "Remote API"
-    assert told["Model"] == "trellis-2-4b"
-    assert told["Cost"] == "0.025 USD"
+def test_the_panel_tells_cost_and_model_of_a_paid_one(espalier: Any) -> None:
+    told = facts(properties(placed(engine="remote", ss_guidance_strength=3.25)))
+    assert (told["Engine"], told["Model"], told["Cost"]) == ("Remote API", "trellis-2-4b", "0.025 USD")
+    assert told["Guidance"] == "3.25"
 
 
 def test_of_a_rebuilt_one_it_tells_both(espalier: Any, picture: Path) -> None:
-    target = made(picture, seed=11)
+    target = generated(picture, seed=11)
     image = properties(target)["image"]
     bpy.ops.espalier.rebuild("EXEC_DEFAULT", remesh=False, normal_map="off", decimation_target=900, texture_size="1024")
     account = properties(target)
@@ -81,25 +88,25 @@ def test_of_a_rebuilt_one_it_tells_both(espalier: Any, picture: Path) -> None:
     assert Path(settings.image.filepath) == picture
 
 
-def test_copying_sets_the_panel_in_one_step_of_undo(espalier: Any, picture: Path) -> None:
-    target = made(picture, seed=11, ss_guidance_interval_start=0.2, ss_guidance_interval_end=0.4)
+def test_copying_sets_the_whole_panel(espalier: Any) -> None:
+    target = placed(seed=11, ss_guidance_interval_start=0.2, ss_guidance_interval_end=0.4)
     settings = bpy.context.scene.espalier
     settings.lods = "500"
     assert bpy.ops.espalier.use_settings() == {"FINISHED"}
-    assert settings.values() == {name: properties(target)[name] for name in settings.values()}
+    assert settings.values() == pytest.approx({name: properties(target)[name] for name in settings.values()})
     assert settings.engine == "draft"
-    assert settings.image.name == "green disc.png"
+    assert settings.image.name == "椅子 chair.png"
     count = len(bpy.data.images)
     bpy.ops.espalier.use_settings()
     assert len(bpy.data.images) == count
 
 
-def test_copying_where_the_image_is_gone_takes_the_librarys_copy(espalier: Any, picture: Path) -> None:
-    made(picture)
-    picture.unlink()
+def test_copying_where_the_image_is_gone_takes_the_librarys_copy(espalier: Any) -> None:
+    target = placed()
+    target["espalier"]["image"] = "/gone/green disc.png"
     bpy.ops.espalier.use_settings()
     kept = Path(bpy.context.scene.espalier.image.filepath)
-    assert kept.name == "green disc.png"
+    assert kept.name == "椅子 chair.png"
     assert extension.module("operators.library").folder() in kept.parents
 
 
@@ -120,7 +127,7 @@ def test_copying_from_an_asset_of_another_version(espalier: Any) -> None:
 
 
 def test_what_espalier_writes_says_so_inside(espalier: Any, picture: Path) -> None:
-    target = made(picture, seed=11)
+    target = generated(picture, seed=11)
     folder = extension.module("operators.library").folder() / properties(target)["job"]
     extras = document(folder / "asset.glb")["asset"]["extras"]["espalier"]
     assert (extras["image"], extras["engine"], extras["seed"]) == ("green disc.png", "draft", 11)
@@ -128,8 +135,8 @@ def test_what_espalier_writes_says_so_inside(espalier: Any, picture: Path) -> No
     assert str(picture.parent) not in json.dumps(extras)
 
 
-def test_blenders_exporter_takes_it_along_with_custom_properties(espalier: Any, picture: Path, tmp_path: Path) -> None:
-    target = made(picture, seed=11)
+def test_blenders_exporter_takes_it_along_with_custom_properties(espalier: Any, tmp_path: Path) -> None:
+    target = placed(seed=11)
     bpy.ops.export_scene.gltf(filepath=str(tmp_path / "a.glb"), use_selection=True, export_extras=True)
     (node,) = document(tmp_path / "a.glb")["nodes"]
     assert node["extras"]["espalier"]["seed"] == 11
@@ -143,9 +150,9 @@ def test_blenders_exporter_takes_it_along_with_custom_properties(espalier: Any, 
     assert properties(again)["seed"] == 11
 
 
-def test_the_panels_touch_no_file(espalier: Any, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_panels_touch_no_file(espalier: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a thousand assets drawing takes what it takes with one: it asks the object alone."""
-    target = made(picture)
+    target = placed()
     account = properties(target)
     library = extension.module("operators.library")
     for number in range(1000):
