@@ -51,20 +51,26 @@ def test_each_result_becomes_an_asset_and_the_open_file_stays_as_it_is(library: 
     folders = [put("20260203-a"), put("20260203-b", "Mug", resolution="512")]
     broken = put("20260203-c")
     (broken / "request.json").write_text("{")
+    locked = put("20260203-d")
+    (locked / "asset.blend").mkdir()  # so that nothing can take its name, also for one who may write everywhere
     own = bpy.data.objects.new("椅子 chair", None)
     before = everything()
-    library.add(path.name for path in (*folders, broken))
+    library.add(path.name for path in (*folders, broken, locked))
     library.add([folders[0].name])
     assert library.step()
-    assert library.shelf.helper.results == [path.name for path in (*folders, broken)]
+    assert library.shelf.helper.results == [path.name for path in (*folders, broken, locked)]
     finish(library)
     assert everything() == before
     assert own.asset_data is None
     assert library.shelf.made == 2
-    assert list(library.shelf.failed) == [broken.name]
-    assert "1 finished assets could not be shown" in library.shelf.problem.cause
+    assert {job: error.code for job, error in library.shelf.failed.items()} == {
+        broken.name: "request_invalid",
+        locked.name: "output_unwritable",
+    }
+    assert "2 finished assets could not be shown" in library.shelf.problem.cause
     assert not [path for path in broken.iterdir() if "blend" in path.name]
-    assert library.missing(library.folder()) == [broken.name]
+    assert [path.name for path in locked.iterdir() if path.name.endswith("blend")] == ["asset.blend"]
+    assert library.missing(library.folder()) == [locked.name, broken.name]
 
     for folder, name, setting in zip(folders, ("椅子 chair", "Mug"), ("1024", "512"), strict=True):
         with bpy.data.libraries.load(str(folder / "asset.blend"), assets_only=True) as (source, target):

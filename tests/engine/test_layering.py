@@ -61,6 +61,7 @@ ROOMS = {
     "operators": {"engine"},
     "operators.scene": {
         *("engine.errors", "engine.files", "engine.mesh", "engine.jobs.job", "engine.provenance"),
+        "engine.request",
     },
     "panels": {"operators", "engine.parameters", "engine.errors", "engine.jobs.job", "engine.provenance"},
     "": {"operators", "panels"},

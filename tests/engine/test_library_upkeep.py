@@ -188,7 +188,7 @@ def test_a_result_keeps_its_image_and_says_how_it_was_made(tmp_path: Path) -> No
 
 
 def test_an_account_tells_what_differs_and_what_may_be_told() -> None:
-    request = GenerationRequest.create("/home/me/a.png", "trellis2", {"resolution": "1536", "seed": 3})
+    request = GenerationRequest.create("/pictures/a.png", "trellis2", {"resolution": "1536", "seed": 3})
     account = provenance.account_of(request, {"made": "2026-01-02", "facts": {"cost_usd": 0.25, "model": "m"}})
     assert (account["cost_usd"], account["model"]) == (0.25, "m")
     told = [(parameter.name, value) for parameter, value in provenance.changed(account)]
