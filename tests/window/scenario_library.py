@@ -91,7 +91,8 @@ def scenario():
     yield from driver.scroll(*driver.centre(driver.region("VIEW_3D", "UI")), steps=12)
     yield from driver.wait(0.5)
     yield from driver.screenshot("2-made-with")
-    settings.seed = 1
+    bpy.context.scene.espalier.seed = 1
+    bpy.ops.ed.undo_push(message="Another Seed")
     copy = yield from driver.find("espalier.use_settings")
     yield from driver.click(*copy)
     yield from driver.until(
@@ -99,7 +100,7 @@ def scenario():
     )
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
     yield from driver.key("Z", ctrl=True)
-    yield from driver.until(lambda: bpy.context.scene.espalier.seed != 77, "one undo takes it back")
+    yield from driver.until(lambda: bpy.context.scene.espalier.seed == 1, "one undo takes it back")
 
     strip = driver.area("DOPESHEET_EDITOR")
     strip.ui_type = "ASSETS"
