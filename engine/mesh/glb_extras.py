@@ -15,8 +15,7 @@ from typing import Any, BinaryIO
 
 from ..errors import EspalierError
 from ..files import replacing
-from .glb_container import JSON_LIMIT
-from .glb_write import GENERATOR
+from .glb_format import GENERATOR, JSON_LIMIT
 
 KEY = "espalier"
 """The member of `asset.extras` that is ours; others are left alone."""

@@ -19,6 +19,7 @@ from .. import __version__, provenance
 from ..backends.base import Asset, Backend, JobRun
 from ..errors import EspalierError
 from ..files import replacing, sync_file, sync_folder, unwritable
+from ..mesh.glb_extras import read_extras, write_extras
 from ..progress import Run
 from ..request import GenerationRequest, Request, is_url, request_from_json
 from .handover import PREPARE, REMOTE_ID
@@ -101,8 +102,6 @@ def _origin(request: Request) -> dict[str, Any]:
         before = json.loads(source.with_name(REQUEST).read_bytes())
         kept = provenance.account_of(request_from_json(before), json.loads(source.with_name(RESULT).read_bytes()))
     except (OSError, ValueError, AttributeError, EspalierError):
-        from ..mesh.glb_extras import read_extras
-
         try:
             kept = read_extras(source)
         except (OSError, EspalierError):
@@ -112,12 +111,17 @@ def _origin(request: Request) -> dict[str, Any]:
 
 
 def _embed(request: Request, result: dict[str, Any], folder: Path) -> None:
-    """Write into the files of the asset, if they are of our own writing, how they were made."""
-    from ..mesh.glb_extras import write_extras  # needs NumPy
+    """Write into the files of the asset, if they are of our own writing, how they were made.
 
+    One that cannot be read here may still be one that Blender's importer reads: nothing is lost for that.
+    """
     account = provenance.public(provenance.account_of(request, result))
     for path in sorted(folder.rglob(ASSET)):
-        write_extras(path, account)
+        try:
+            write_extras(path, account)
+        except EspalierError as error:
+            if error.code != "glb_invalid":
+                raise
 
 
 def _put_in_place(asset: Asset, folder: Path) -> None:

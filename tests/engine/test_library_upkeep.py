@@ -18,6 +18,7 @@ from engine.mesh.glb import read_glb, write_glb
 from engine.mesh.glb_extras import read_extras, write_extras
 from engine.mesh.model import Material
 from engine.request import GenerationRequest, RebuildRequest
+from engine.workers.execute import _embed as embed
 from engine.workers.execute import execute
 from engine.workers.launch import current_launch
 from tests.engine.queue_harness import drive, open_queue
@@ -185,6 +186,15 @@ def test_a_result_keeps_its_image_and_says_how_it_was_made(tmp_path: Path) -> No
     shutil.copyfile(tmp_path / "two" / "asset.glb", tmp_path / "three" / "given away.glb")
     again = made(RebuildRequest.create(tmp_path / "three" / "given away.glb", rebuild.parameters), tmp_path / "four")
     assert again["origin"] == json.loads(json.dumps(provenance.public(origin)))
+
+
+def test_a_file_that_cannot_be_read_is_not_the_end_of_a_paid_result(tmp_path: Path) -> None:
+    text = b'{"asset":{"generator":"Espalier"}' + b" " * 2**23 + b"}"
+    data = b"glTF" + (2).to_bytes(4, "little") + (20 + len(text)).to_bytes(4, "little")
+    data += len(text).to_bytes(4, "little") + b"JSON" + text
+    (tmp_path / "asset.glb").write_bytes(data)
+    embed(GenerationRequest.create(MUG, "remote"), {}, tmp_path)
+    assert (tmp_path / "asset.glb").read_bytes() == data
 
 
 def test_an_account_tells_what_differs_and_what_may_be_told() -> None:
