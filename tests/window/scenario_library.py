@@ -42,7 +42,7 @@ def browser():
     return driver.region("FILE_BROWSER", "WINDOW")
 
 
-def drag(start, end):
+def drag(start, end, name=""):
     """Press the mouse at a place, move it to another and let it go."""
     yield from driver.move(*start)
     driver.window().event_simulate("LEFTMOUSE", "PRESS", x=int(start[0]), y=int(start[1]))
@@ -51,7 +51,8 @@ def drag(start, end):
         at = [int(a + (b - a) * step / 10) for a, b in zip(start, end, strict=True)]
         driver.window().event_simulate("MOUSEMOVE", "NOTHING", x=at[0], y=at[1])
         yield from driver.wait(0.1)
-    yield from driver.screenshot("5-dragging")
+    if name:
+        yield from driver.screenshot(name)
     driver.window().event_simulate("LEFTMOUSE", "RELEASE", x=int(end[0]), y=int(end[1]))
     yield from driver.wait(0.5)
 
@@ -121,7 +122,7 @@ def scenario():
     yield from driver.key("ESC")
     yield from driver.wait(0.5)
     view = driver.region("VIEW_3D", "WINDOW")
-    yield from drag(tile, (view.x + view.width // 3, view.y + view.height // 2))
+    yield from drag(tile, (view.x + view.width // 3, view.y + view.height // 2), "5-dragging")
     yield from driver.until(lambda: len(made()) == 2, "the asset is dragged into the scene", 20)
     first, second = sorted(made(), key=lambda item: item.name)
     driver.check(second["espalier"]["seed"] == 77, "and says how it was made")
@@ -130,9 +131,8 @@ def scenario():
 
     chosen = module("operators.account").preferences()
     chosen.library_keep_gb = 0.001
-    bpy.ops.espalier.measure_library()
     use = module("operators.library_use")
-    yield from driver.until(lambda: use.state.usage is not None, "the library is measured")
+    yield from driver.until(lambda: use.state.usage is not None, "a new limit has the library measured")
     driver.check(use.state.usage.surplus == 0, "nothing goes that the open file uses")
     bpy.ops.preferences.addon_show(module=MODULE)
     yield from driver.wait(2)
