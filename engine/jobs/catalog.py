@@ -18,24 +18,32 @@ _FORBIDDEN = str.maketrans({":": "-", "\\": "-", "/": "-"})
 
 def catalog_id(label: str) -> str:
     """Return the id of the catalog of an engine that people know as `label`: the same everywhere and for ever."""
-    return str(uuid.uuid5(_SPACE, _path(label)))
+    return _id(_path(label))
 
 
 def ensure_catalogs(folder: Path, labels: Iterable[str]) -> None:
-    """See to it that `folder` has a catalog for each of `labels`. What a person has added, moved or renamed stays.
+    """See to it that `folder` has a catalog for each of `labels`, and the one that holds them.
+
+    What a person has added, moved or renamed stays.
 
     Raises EspalierError `disk_full` or `output_unwritable`, and OSError or ValueError for a file that cannot be read.
     """
     path = folder / CATALOGS
     text = path.read_text("utf-8") if path.is_file() else _START
     known = {line.partition(":")[0].strip() for line in text.splitlines()}
-    missing = [label for label in dict.fromkeys(labels) if catalog_id(label) not in known]
+    # Blender adds the catalog above others where it is missing, and then asks to save it.
+    wanted = dict.fromkeys((_ROOT, *map(_path, labels)))
+    missing = [each for each in wanted if _id(each) not in known]
     if missing:
-        lines = (f"{catalog_id(label)}:{_path(label)}:{_path(label).replace('/', '-')}\n" for label in missing)
+        lines = (f"{_id(each)}:{each}:{each.replace('/', '-')}\n" for each in missing)
         with replacing(path) as partial:
             partial.write_text(text if text.endswith("\n") else f"{text}\n", "utf-8")
             with partial.open("a", encoding="utf-8") as file:
                 file.writelines(lines)
+
+
+def _id(path: str) -> str:
+    return str(uuid.uuid5(_SPACE, path))
 
 
 def _path(label: str) -> str:

@@ -96,6 +96,9 @@ def test_catalogs_are_added_and_a_persons_own_stay(tmp_path: Path) -> None:
     path = tmp_path / catalog.CATALOGS
     first = path.read_text("utf-8")
     assert "VERSION 1" in first.splitlines()
+    assert [line.split(":")[1] for line in first.splitlines()[4:]] == [
+        *("Espalier", "Espalier/Draft", "Espalier/Remote- API-x")
+    ]
     assert f"{catalog.catalog_id('Draft')}:Espalier/Draft:Espalier-Draft" in first.splitlines()
     assert f"{catalog.catalog_id('Remote: API/x')}:Espalier/Remote- API-x:Espalier-Remote- API-x" in first.splitlines()
     moved = first.replace(":Espalier/Draft:", ":我的/草稿:") + "d2ee3d5c-0d3e-4c4f-9d27-6a2c5a8d1b11:Mine:Mine"
