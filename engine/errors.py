@@ -188,6 +188,16 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     ),
     "lods_many": (USAGE, "{count} levels of detail are too many.", "Give at most {most}."),
     "asset_missing": (FAILURE, "The files of the asset {name} are gone.", "Generate it again."),
+    "asset_file_failed": (
+        FAILURE,
+        "{count} finished assets could not be shown in the Asset Browser: {reason}.",
+        "They stay in the library; look at the console, then press Measure to try again.",
+    ),
+    "library_shared": (
+        FAILURE,
+        "Another Blender works with the same library and may use what would go.",
+        "Close it, then clean up.",
+    ),
     # Workers
     "worker_start": (
         FAILURE,

@@ -15,9 +15,13 @@ from . import (
     installing,
     jobs,
     key,
+    library,
+    library_operators,
+    library_use,
     picking,
     placement_settings,
     preferences,
+    presets,
     queue_list,
     rebuild,
     session,
@@ -45,6 +49,8 @@ CLASSES = (
     key.ESPALIER_OT_test_key,
     *installing.OPERATORS,
     *stages.OPERATORS,
+    *library_operators.OPERATORS,
+    *presets.OPERATORS,
 )
 
 
@@ -58,12 +64,17 @@ def register() -> None:
     status_bar.register()
     environments.register()
     forecast.register()
+    library.register()
+    presets.register()
     command.register()
 
 
 def unregister() -> None:
     """Undo `register` in reverse; running jobs stop and stay in the ledger."""
     command.unregister()
+    presets.unregister()
+    library_use.unregister()
+    library.unregister()
     forecast.unregister()
     environments.unregister()
     status_bar.unregister()

@@ -13,10 +13,11 @@ from ..engine.backends.trellis2.plans import PLANS
 from ..engine.environments.weights_catalogue import BACKGROUND_MODELS
 from ..engine.errors import EspalierError
 from ..engine.words import size_words
-from . import account, environments, session, trellis2
+from . import account, environments, library, library_use, session, trellis2
 from .environment_rows import draw_environments
 from .inquiry import ACCOUNT
 from .key import told
+from .library_rows import draw_library
 from .placement_settings import EspalierPlacement
 
 PROXY = ("HTTPS_PROXY", "https_proxy")
@@ -47,6 +48,17 @@ def _forget(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
 def _look(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
     """See how the environments of another place stand."""
     environments.look()
+
+
+def _shelve(self: EspalierPreferences, _context: bpy.types.Context) -> None:
+    """Show the library in the Asset Browser, or take it out of there."""
+    library.retry() if self.asset_library else library.remove_entry()
+
+
+def _measure(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
+    """See what would go now."""
+    if not bpy.app.background:
+        library_use.measure()
 
 
 def _renew(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
@@ -179,9 +191,33 @@ class EspalierPreferences(bpy.types.AddonPreferences):
     )
 
     placement: bpy.props.PointerProperty(type=EspalierPlacement)
+    asset_library: bpy.props.BoolProperty(
+        name="Show in Asset Browser",
+        description="Make each result an asset, beside Blender and while it is used, in the asset library Espalier",
+        default=True,
+        update=_shelve,
+    )
+    library_keep_days: bpy.props.IntProperty(
+        name="Keep for Days",
+        description="Clean Up deletes what is older than this; 0 keeps it for ever",
+        default=0,
+        min=0,
+        soft_max=365,
+        update=_measure,
+    )
+    library_keep_gb: bpy.props.FloatProperty(
+        name="Keep at Most (GB)",
+        description="Clean Up deletes the oldest results until the library takes no more than this; 0 is no limit",
+        default=0.0,
+        min=0.0,
+        soft_max=200.0,
+        precision=1,
+        step=100,
+        update=_measure,
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the account, what a person may be asked about, the environments with their sources, then TRELLIS.2."""
+        """Draw the account, what a person may be asked about, the environments, TRELLIS.2, then the library."""
         # Here, for enabling the extension must not wait for what only the remote engine needs.
         from ..engine.backends.remote.account import KEY_VARIABLE, URL_VARIABLE, VENDOR_URL
 
@@ -208,6 +244,8 @@ class EspalierPreferences(bpy.types.AddonPreferences):
         self._draw_environments(context)
         layout.separator()
         _draw_trellis2(layout.box().column(), self)
+        layout.separator()
+        draw_library(layout.column(), context, self)
 
     def _draw_environments(self, context: bpy.types.Context) -> None:
         from ..engine.environments.sources import DEFAULT_HUB, DEFAULT_INDEX, VARIABLES

@@ -210,7 +210,7 @@ def redraw() -> None:
 
 def _tick() -> float | None:
     """Step the queue for a few milliseconds; return the seconds to the next call, or None when all is quiet."""
-    from . import status_bar, trellis2  # which look at jobs through this module
+    from . import library, status_bar, trellis2  # which look at jobs through this module
 
     queue = session.queue
     if queue is None:
@@ -220,6 +220,7 @@ def _tick() -> float | None:
         answered = session.inquiries.take(queue.answers())
         if any(job.request.engine == trellis2.ENGINE and not job.active for job in changed):
             trellis2.measure_stages()
+        library.follow(changed)
         for job in changed:
             # What was cancelled and has an error may be billed all the same.
             if job.state in (State.FAILED, State.CANCELLED) and job.error is not None:

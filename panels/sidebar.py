@@ -8,6 +8,7 @@ import bpy
 from ..operators import session
 from ..operators.text import draw_wrapped
 from .forecast import draw_forecast
+from .presets import ESPALIER_PT_presets
 from .server import draw_cost, draw_limit
 from .trellis2 import draw_readiness
 
@@ -28,6 +29,10 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
 
     bl_idname = "ESPALIER_PT_main"
     bl_label = "Espalier"
+
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
+        """Draw the button of the presets."""
+        ESPALIER_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the settings that every generation starts from."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..locking import lock, unlock
 
-_SUFFIX = ".lock"
+SUFFIX = ".lock"
 
 
 class Owner:
@@ -19,7 +19,7 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.id = uuid.uuid4().hex
         self._folder = folder
-        self._path = folder / f"{self.id}{_SUFFIX}"
+        self._path = folder / f"{self.id}{SUFFIX}"
         while True:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             # Someone looking for dead owners may have locked the new file for a moment, or removed it.
@@ -31,7 +31,7 @@ class Owner:
         """Tell whether `owner` (this or another one) still runs; the file of a dead one is removed."""
         if owner == self.id:
             return True
-        path = self._folder / f"{owner}{_SUFFIX}"
+        path = self._folder / f"{owner}{SUFFIX}"
         try:
             descriptor = os.open(path, os.O_RDWR)
         except FileNotFoundError:
@@ -51,7 +51,7 @@ class Owner:
 
     def sweep(self) -> None:
         """Remove the files of all dead owners."""
-        for path in self._folder.glob(f"*{_SUFFIX}"):
+        for path in self._folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(OSError):
                 self.alive(path.stem)
 

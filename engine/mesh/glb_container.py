@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import EspalierError
+from .glb_format import JSON_LIMIT
 from .model import Bytes
 
 Object = dict[str, Any]
 
-JSON_LIMIT = 4 * 2**20
-"""Largest JSON chunk in bytes: parsed JSON takes some thirty times its size, and known files hold a few thousand."""
 ROUNDING = 1e-5
 """How far a number may lie outside of its range: some writers let a float32 of 1 become 1.0000001."""
 _JSON, _BIN = 0x4E4F534A, 0x004E4942

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..files import replacing
+from .glb_format import GENERATOR
 from .model import Material, Mesh, Texture, sniff_mime
 
-GENERATOR = "Espalier"
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 _COMPONENT = {"<u2": 5123, "<u4": 5125, "<f4": 5126}
 _WRAP = {"repeat": 10497, "clamp": 33071, "mirror": 33648}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .. import __version__, provenance
 from ..backends.base import Asset, Backend, JobRun
 from ..errors import EspalierError
 from ..files import replacing, sync_file, sync_folder, unwritable
+from ..mesh.glb_extras import read_extras, write_extras
 from ..progress import Run
-from ..request import Request
+from ..request import GenerationRequest, Request, is_url, request_from_json
 from .handover import PREPARE, REMOTE_ID
 
 ASSET = "asset.glb"
@@ -27,6 +29,8 @@ THUMBNAIL = "thumbnail.png"
 REQUEST = "request.json"
 RESULT = "result.json"
 IMPORT = "import"
+IMAGE = "image"
+"""The folder with a copy of the image, called like the asset."""
 
 _LOOK_S = 0.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -46,11 +50,13 @@ def execute(backend: Backend, request: Request, folder: Path, run: JobRun) -> di
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
+        _keep_image(request, folder)
         asset = backend.generate(request, folder, run)
         _put_in_place(asset, folder)
         with run.stage(PREPARE), _one_at_a_time(run):
             facts = _prepare(folder, run)
-        result = _describe(backend, asset, facts, run.timings)
+        result = _describe(backend, asset, facts, run.timings) | _origin(request)
+        _embed(request, result, folder)
         (folder / REMOTE_ID).unlink(missing_ok=True)
         (folder / REQUEST).write_bytes(_as_json(request.to_json()))
         text = _as_json(result)
@@ -74,6 +80,48 @@ def _one_at_a_time(run: Run) -> Iterator[None]:
         yield
     finally:
         _preparing.release()
+
+
+def _keep_image(request: Request, folder: Path) -> None:
+    """Keep the image that the asset is made from. One that cannot be read is what the backend then complains of."""
+    if isinstance(request, GenerationRequest) and not is_url(request.image):
+        source = Path(request.image)
+        kept = folder / IMAGE / (provenance.safe_name(request.name) + source.suffix.lower())
+        with contextlib.suppress(OSError):
+            if source.is_file():
+                kept.parent.mkdir()
+                shutil.copyfile(source, kept)
+
+
+def _origin(request: Request) -> dict[str, Any]:
+    """Return the account of the asset that a rebuild starts from: of the result beside it, else of the file itself."""
+    if isinstance(request, GenerationRequest):
+        return {}
+    source = Path(request.source)
+    try:
+        before = json.loads(source.with_name(REQUEST).read_bytes())
+        kept = provenance.account_of(request_from_json(before), json.loads(source.with_name(RESULT).read_bytes()))
+    except (OSError, ValueError, AttributeError, EspalierError):
+        try:
+            kept = read_extras(source)
+        except (OSError, EspalierError):
+            kept = {}
+    origin = kept.get(provenance.ORIGIN, kept)
+    return {provenance.ORIGIN: origin} if origin else {}
+
+
+def _embed(request: Request, result: dict[str, Any], folder: Path) -> None:
+    """Write into the files of the asset, if they are of our own writing, how they were made.
+
+    One that cannot be read here may still be one that Blender's importer reads: nothing is lost for that.
+    """
+    account = provenance.public(provenance.account_of(request, result))
+    for path in sorted(folder.rglob(ASSET)):
+        try:
+            write_extras(path, account)
+        except EspalierError as error:
+            if error.code != "glb_invalid":
+                raise
 
 
 def _put_in_place(asset: Asset, folder: Path) -> None:
@@ -102,6 +150,7 @@ def _describe(backend: Backend, asset: Asset, facts: dict[str, Any], timings: di
         "engine": backend.name,
         "engine_version": backend.version,
         "espalier_version": __version__,
+        provenance.MADE: provenance.now(),
         "stages": {name: round(seconds, 4) for name, seconds in timings.items()},
         **{name: known.get(name) for name in top},
         "notices": list(asset.notices),

@@ -12,6 +12,7 @@ import bpy
 from ...engine.errors import EspalierError
 from ...engine.jobs.job import Job
 from ...engine.mesh.layout import DESCRIPTION
+from ...engine.provenance import account_of
 from .placement import place, set_origin_to_base, write_properties
 from .stock import import_stock
 
@@ -80,13 +81,4 @@ def discard_asset(target: bpy.types.Object) -> None:
 
 def properties_of(job: Job) -> dict[str, Any]:
     """Return the whole request and what made the asset, flat, with what a person looks for first."""
-    result = job.result
-    return {
-        "name": job.request.name,
-        job.request.role: job.request.origin,
-        "engine": job.request.engine,
-        "engine_version": str(result.get("engine_version", "")),
-        "espalier_version": str(result.get("espalier_version", "")),
-        "job": job.id,
-        **job.request.parameters,
-    }
+    return {"job": job.id, **account_of(job.request, job.result)}

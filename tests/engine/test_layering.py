@@ -22,13 +22,13 @@ PLAIN = {
         "engine.locking",
         "engine.offer",
     ),
-    *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.server_errors"),
-    *("engine.trellis2_errors", "engine.weights_errors", "engine.words"),
+    *("engine.parameters", "engine.progress", "engine.provenance", "engine.remote_errors", "engine.request"),
+    *("engine.server_errors", "engine.trellis2_errors", "engine.weights_errors", "engine.words"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
     *("engine", "engine.workers", "engine.request", "engine.errors", "engine.files"),
-    *("engine.progress", "engine.backends", "engine.mesh", "engine.imaging"),
+    *("engine.progress", "engine.provenance", "engine.backends", "engine.mesh", "engine.imaging"),
 }
 """What the worker process may import besides what its parent's side may."""
 ROOMS = {
@@ -53,6 +53,7 @@ ROOMS = {
     "engine.offer": {"engine.parameters"},
     "engine.progress": set(),
     "engine.words": set(),
+    "engine.provenance": {"engine.parameters", "engine.request"},
     "engine.request": {"engine.parameters", "engine.errors"},
     "engine.mesh": {"engine.errors", "engine.files", "engine.progress"},
     "engine.imaging": {"engine.errors", "engine.files"},
@@ -65,8 +66,11 @@ ROOMS = {
     "engine.environments": {"engine", *PLAIN, "engine.network", "engine.workers"},
     "engine.server": {"engine", *PLAIN, "engine.backends", "engine.imaging", "engine.jobs", "engine.workers"},
     "operators": {"engine"},
-    "operators.scene": {"engine.errors", "engine.files", "engine.mesh", "engine.jobs.job"},
-    "panels": {"operators", "engine.parameters", "engine.errors", "engine.jobs.job"},
+    "operators.scene": {
+        *("engine.errors", "engine.files", "engine.mesh", "engine.jobs.job", "engine.provenance"),
+        "engine.request",
+    },
+    "panels": {"operators", "engine.parameters", "engine.errors", "engine.jobs.job", "engine.provenance"},
     "": {"operators", "panels"},
 }
 """Room -> what it may import besides itself and what is not ours; the longest name that fits a module is its room.

@@ -22,7 +22,7 @@ from .bucket import Bucket
 from .client import Client, told
 from .download import Gone, fetch, store, unpack
 from .exchange import Reply
-from .faults import job_failed, refused
+from .faults import MODEL, job_failed, refused
 from .reading import DONE, JobState, Link, parse, read_job
 from .schedule import POLL_S, Crowd, due, wait
 from .ticket import Ticket
@@ -304,7 +304,7 @@ class RemoteJob:
     def _tell_facts(self) -> None:
         state, account = self._state, self._client.account
         told_cost = None if state.cost_usd is None else (state.cost_usd, "told by the server")
-        self.facts["server"] = account.host
+        self.facts["server"], self.facts["model"] = account.host, MODEL
         if self._ticket.job_id:
             self.facts["remote_id"] = self._ticket.job_id
         if (cost := told_cost or priced(account, self._resolution)) is not None:

@@ -167,6 +167,7 @@ class Trellis2Backend:
     def _facts(self, ready: _Ready, chain: Chain, decoded: Decoded, called: Arguments, made: Made) -> dict[str, Any]:
         account = chain.account
         facts: dict[str, Any] = {
+            "model": checkpoints.TRELLIS2,
             "resolution": decoded.resolution,
             "pipeline_type": called.run["pipeline_type"],
             "device": ready.device.label,
