@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import EspalierError
@@ -140,9 +141,9 @@ class JobQueue:
         )
         self._foreman.waiting.append(job_id)
 
-    def ask(self, engine: str, question: str) -> str:
+    def ask(self, engine: str, question: str, about: Mapping[str, Any] = MappingProxyType({})) -> str:
         """Ask `engine` a question outside a job, and return the name under which `answers` has the answer later."""
-        return self._foreman.ask(engine, question)
+        return self._foreman.ask(engine, question, about)
 
     def renew(self, engine: str) -> None:
         """Let the next job of `engine` have a new worker: idle ones end, the others end with what they have."""

@@ -22,7 +22,7 @@ PLAIN = {
         "engine.offer",
     ),
     *("engine.parameters", "engine.progress", "engine.remote_errors", "engine.request", "engine.weights_errors"),
-    "engine.trellis2_errors",
+    *("engine.input_errors", "engine.trellis2_errors"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
@@ -36,8 +36,10 @@ ROOMS = {
     "engine.addresses": set(),
     "engine.errors": {
         *("engine.environment_errors", "engine.remote_errors", "engine.trellis2_errors", "engine.weights_errors"),
+        "engine.input_errors",
     },
     "engine.environment_errors": set(),
+    "engine.input_errors": set(),
     "engine.remote_errors": set(),
     "engine.trellis2_errors": set(),
     "engine.weights_errors": set(),
