@@ -5,7 +5,12 @@ import bpy
 
 from . import (
     checking,
+    clipboard,
     command,
+    cutout,
+    cutout_settings,
+    drop,
+    editor_menus,
     environments,
     generate,
     image,
@@ -13,6 +18,7 @@ from . import (
     installing,
     jobs,
     key,
+    mask,
     preferences,
     rebuild,
     session,
@@ -22,6 +28,7 @@ from . import (
 
 CLASSES = (
     preferences.EspalierPreferences,
+    cutout_settings.EspalierCutout,
     settings.EspalierSettings,
     image.ESPALIER_OT_randomize_seed,
     generate.ESPALIER_OT_generate,
@@ -34,6 +41,11 @@ CLASSES = (
     jobs.ESPALIER_OT_dismiss,
     checking.ESPALIER_OT_check_usage,
     key.ESPALIER_OT_test_key,
+    *clipboard.OPERATORS,
+    *drop.OPERATORS,
+    *drop.HANDLERS,
+    *editor_menus.OPERATORS,
+    *mask.OPERATORS,
     *installing.OPERATORS,
     *stages.OPERATORS,
 )
@@ -45,6 +57,9 @@ def register() -> None:
         bpy.utils.register_class(cls)
     bpy.types.Scene.espalier = bpy.props.PointerProperty(type=settings.EspalierSettings)
     session.register()
+    cutout.register()
+    mask.register()
+    editor_menus.register()
     environments.register()
     command.register()
 
@@ -53,6 +68,10 @@ def unregister() -> None:
     """Undo `register` in reverse; running jobs stop and stay in the ledger."""
     command.unregister()
     environments.unregister()
+    editor_menus.unregister()
+    mask.unregister()
+    clipboard.unregister()
+    cutout.unregister()
     session.unregister()
     del bpy.types.Scene.espalier
     for cls in reversed(CLASSES):

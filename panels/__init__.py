@@ -3,13 +3,14 @@
 
 import bpy
 
-from . import environments, jobs, parameters, sidebar
+from . import cutout, environments, jobs, parameters, sidebar
 
 CLASSES = (
     sidebar.ESPALIER_PT_main,
     jobs.ESPALIER_PT_jobs,
     *parameters.PANELS,
     environments.ESPALIER_PT_environments,
+    cutout.ESPALIER_PT_mask,
 )
 
 

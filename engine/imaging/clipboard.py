@@ -14,8 +14,6 @@ from PIL import Image, ImageGrab
 from ..errors import EspalierError
 from ..files import make_folder, replacing
 
-QUESTION = "clipboard"
-
 
 def answer(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return {"files": paths} of what lies on the clipboard: files, or an image, which is put into `about`'s "folder".

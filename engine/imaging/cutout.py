@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,48 +22,18 @@ from PIL import Image
 from ..errors import EspalierError
 from ..files import make_folder, replacing
 from . import removal
+from .choices import BACKDROP, KEPT, LARGEST_THRESHOLD, MASK, MODEL, SIDE, Order
 from .framing import SOLID, VISIBLE, crop, picture_frame, subject_frame
 from .read import read_image, reduce_to
-from .subject import BACKDROP, LARGEST_CUT, MODEL, find_subject, has_outline
+from .subject import LARGEST_CUT, find_subject, has_outline
 
-QUESTION = "cut-out"
-AUTOMATIC = "automatic"
-"""Find the subject as the engine would."""
-MASK, KEPT = "mask", "kept"
-"""How a cut-out came about, besides those of `subject`."""
-SIDE = 384
-"""Width and height of the preview in pixels."""
 MASK_SIDE = 1024
 """Pixels on the longest side of the picture that a mask is painted on: what the models look at."""
 MOST_KEPT = 24
 """How many cut-outs stay in the folder."""
-LARGEST_THRESHOLD = 0.95
 _VERSION = 1
 _SQUARES = 16
 _LIGHT, _DARK = 150, 105
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is asked for. `background` is AUTOMATIC, BACKDROP or one of `removal.MODELS`.
-
-    What is less opaque than `threshold` (0 to 1) goes. `keep`: the image as it is, whole. `inflates`: the engine works
-    with the outline itself, as the draft engine does. `mask` is a file of uint8 alpha, `mask_width` a row, the lowest
-    row first; empty for none.
-    """
-
-    path: str
-    background: str = AUTOMATIC
-    threshold: float = 0.0
-    keep: bool = False
-    inflates: bool = False
-    mask: str = ""
-    mask_width: int = 0
-
-    @classmethod
-    def of(cls, about: Mapping[str, Any]) -> Order:
-        """Return the order that `about` (plain data, see `asdict`) holds, whatever else that holds."""
-        return cls(**{field.name: about[field.name] for field in fields(cls) if field.name in about})
 
 
 _last: tuple[tuple[object, ...], Image.Image, str] | None = None
@@ -242,6 +212,10 @@ def _trim(folder: Path, latest: Path) -> None:
         return 0.0
 
     notes = sorted(folder.glob(f"*{_ENDS['note']}"), key=used, reverse=True)
+    masks = sorted(folder.glob("*.alpha"), key=used, reverse=True)
+    for file in masks[MOST_KEPT:]:
+        with suppress(OSError):
+            file.unlink()
     kept = {note.stem for note in notes[:MOST_KEPT]} | {latest.stem}
     for file in folder.iterdir():
         if file.stem.removesuffix("-base") not in kept and file.suffix in (".png", ".rgba", ".json"):

@@ -12,12 +12,11 @@ from PIL import Image
 from ..errors import EspalierError
 from . import removal
 from .backdrop import cut_from_backdrop
+from .choices import ALPHA, BACKDROP, MODEL
 from .read import reduce_to
 
 LARGEST_CUT = 2048
 """Pixels on the longest side of a picture that is cut from its background here."""
-ALPHA, MODEL, BACKDROP = "alpha", "model", "backdrop"
-"""How a subject was found: by the image's own transparency, by a model, by a plain background."""
 _OUTSIDE_SHARE = 1e-3
 
 

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageGrab
 from engine.backends.draft.backend import DraftBackend
 from engine.errors import EspalierError
 from engine.imaging import clipboard, cutout, removal
-from engine.imaging.cutout import SIDE, Order, above, make, paintable, preview
-from engine.imaging.subject import ALPHA, BACKDROP, MODEL
+from engine.imaging.choices import ALPHA, BACKDROP, CLIPBOARD, CUT_OUT, MODEL, SIDE, Order
+from engine.imaging.cutout import above, make, paintable, preview
 
 Ask = Callable[..., dict[str, Any]]
 Models = Callable[..., list[str]]
@@ -77,7 +77,7 @@ def ask(tmp_path: Path) -> Ask:
 
     def ask(path: Path, **about: Any) -> dict[str, Any]:
         told = {"path": str(path), "folder": str(tmp_path / "cutouts"), **about}
-        return DraftBackend().ask(cutout.QUESTION, {}, lambda: False, told)
+        return DraftBackend().ask(CUT_OUT, {}, lambda: False, told)
 
     return ask
 
@@ -280,7 +280,7 @@ def test_images_that_cannot_be_read_are_told_as_when_generating(tmp_path: Path, 
 def test_an_image_on_the_clipboard_becomes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def grab(found: object) -> dict[str, Any]:
         monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: found)
-        return DraftBackend().ask(clipboard.QUESTION, {}, lambda: False, {"folder": str(tmp_path / "inputs")})
+        return DraftBackend().ask(CLIPBOARD, {}, lambda: False, {"folder": str(tmp_path / "inputs")})
 
     picture = Image.new("RGB", (20, 30), (1, 2, 3))
     (file,) = grab(picture)["files"]

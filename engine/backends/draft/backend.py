@@ -18,6 +18,7 @@ from PIL import Image
 from ...errors import EspalierError
 from ...files import replacing
 from ...imaging import clipboard, cutout
+from ...imaging.choices import CLIPBOARD, CUT_OUT
 from ...imaging.framing import VISIBLE, Frame, crop, picture_frame, subject_frame
 from ...imaging.read import read_image, reduce_to
 from ...imaging.subject import cut_out, has_outline
@@ -36,8 +37,8 @@ THUMBNAIL_SIDE = 256
 CELLS_PER_RESOLUTION = 0.5
 """Cells along the subject's longest side to a unit of `resolution`: 256, 512 and 768 for 512, 1024 and 1536."""
 QUESTIONS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    cutout.QUESTION: cutout.answer,
-    clipboard.QUESTION: clipboard.answer,
+    CUT_OUT: cutout.answer,
+    CLIPBOARD: clipboard.answer,
 }
 """What can be asked outside a job, for whichever engine: this one's worker can start anywhere and has the models."""
 _WAIT_S = 0.05
