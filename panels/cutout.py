@@ -26,7 +26,8 @@ def draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context, setting
     shown = cutout.is_shown(settings)
     icon = state.icon if shown and state.icon else layout.icon(settings.image)
     layout.template_icon(icon_value=icon, scale=SCALE)
-    row = layout.row()
+    line = layout.row()
+    row = line.row()
     if state.waiting:
         row.label(text="Cutting Out...", icon="TIME")
     elif not shown:
@@ -36,7 +37,7 @@ def draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context, setting
         row.label(text="Not Cut Out", icon="ERROR")
     else:
         row.label(text=FOUND[state.note["how"]].format(model=state.note["model"]), icon="HIDE_OFF")
-    row.operator("espalier.show_cutout", text="", icon="FILE_REFRESH", emboss=False)
+    line.operator("espalier.show_cutout", text="", icon="FILE_REFRESH", emboss=False)
     if shown and state.error is not None and not state.waiting:
         draw_wrapped(layout.column(align=True), context, str(state.error))
     header, body = layout.panel("espalier_cutout", default_closed=True)

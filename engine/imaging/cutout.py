@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -36,6 +37,7 @@ _SQUARES = 16
 _LIGHT, _DARK = 150, 105
 
 
+_lock = threading.Lock()
 _last: tuple[tuple[object, ...], Image.Image, str] | None = None
 """The subject that was found last: a threshold that is dragged does not ask the model anew."""
 
@@ -49,7 +51,12 @@ def answer(about: Mapping[str, Any]) -> dict[str, Any]:
     Raises EspalierError for the image, as `cut_out`, and `background_model_missing`, `background_model_failed`,
     `mask_empty`, `cutout_empty`, `cutout_whole`, `image_opaque`, `disk_full` or `output_unwritable`.
     """
-    order, folder = Order.of(about), Path(about["folder"])
+    # One at a time: a model takes gigabytes, and whoever asks again has given up on what was asked before.
+    with _lock:
+        return _answer(Order.of(about), Path(about["folder"]))
+
+
+def _answer(order: Order, folder: Path) -> dict[str, Any]:
     model = _model(order)
     stem = folder / _digest(order, model)
     files = {name: stem.with_name(f"{stem.name}{end}") for name, end in _ENDS.items()}
@@ -212,12 +219,8 @@ def _trim(folder: Path, latest: Path) -> None:
         return 0.0
 
     notes = sorted(folder.glob(f"*{_ENDS['note']}"), key=used, reverse=True)
-    masks = sorted(folder.glob("*.alpha"), key=used, reverse=True)
-    for file in masks[MOST_KEPT:]:
+    stale = [note.with_name(note.stem + end) for note in notes[MOST_KEPT:] if note != latest for end in _ENDS.values()]
+    # What has no note yet is being written, maybe by another Blender.
+    for file in (*stale, *sorted(folder.glob("*.alpha"), key=used, reverse=True)[MOST_KEPT:]):
         with suppress(OSError):
             file.unlink()
-    kept = {note.stem for note in notes[:MOST_KEPT]} | {latest.stem}
-    for file in folder.iterdir():
-        if file.stem.removesuffix("-base") not in kept and file.suffix in (".png", ".rgba", ".json"):
-            with suppress(OSError):
-                file.unlink()

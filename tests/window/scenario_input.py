@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every way in, and the preview of what the engine will see: choose, cut out, paint a mask, capture, drop, Image menu."""
+"""Every way in, and the preview of what the engine will see: cut out, paint a mask, capture, drop, Image menu."""
 
 import os
 import sys
@@ -75,7 +75,7 @@ def scenario():
 
 def open_choices():
     """Open the panel Cut-Out: its header is the row below the button that refreshes the preview."""
-    x, y = yield from find_right("espalier.show_cutout")
+    _, y = yield from find_right("espalier.show_cutout")
     yield from driver.click(driver.region("VIEW_3D", "UI").x + 80, y - 26)
     yield from driver.wait(0.5)
 
