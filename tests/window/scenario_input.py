@@ -95,7 +95,7 @@ def find_right(operator):
 
 def painted(cutout, settings):
     """Edit the mask in an Image Editor of this window, with the mouse."""
-    other = next(area for area in driver.window().screen.areas if area.type == "OUTLINER")
+    other = next(area for area in driver.window().screen.areas if area.type == "PROPERTIES")
     other.ui_type = "IMAGE_EDITOR"
     yield from driver.wait(0.5)
     yield from driver.click(*(yield from driver.find("espalier.edit_mask")))
@@ -106,19 +106,21 @@ def painted(cutout, settings):
     driver.check(cutout.state.note["how"] == "mask", "by the mask")
     before = cutout.state.about["mask"]
     brush = bpy.context.tool_settings.image_paint.brush
+    print("brush", brush, flush=True)
     if brush is not None:
         brush.blend = "ERASE_ALPHA"
     yield from driver.wait(1)
     yield from driver.screenshot("6-mask")
     region = next(item for item in other.regions if item.type == "WINDOW")
-    middle = driver.centre(region)
-    yield from stroke((middle[0] - 40, middle[1] - 20), (middle[0] + 40, middle[1] + 20))
+    x, y = region.x + region.width // 3, region.y + region.height * 2 // 3
+    yield from stroke((x - 30, y - 30), (x + 30, y + 30))
+    yield from driver.screenshot("7-stroke")
     yield from driver.until(
         lambda: settled(cutout) and cutout.state.about["mask"] != before, "the preview follows the brush", 30
     )
     yield from driver.wait(1)
-    yield from driver.screenshot("7-painted")
-    other.ui_type = "OUTLINER"
+    yield from driver.screenshot("8-painted")
+    other.ui_type = "PROPERTIES"
     yield from driver.click(*(yield from find_right("espalier.discard_mask")))
     yield from driver.until(lambda: settings.cutout.mask is None, "Discard Mask forgets it")
     yield from driver.until(lambda: settled(cutout), "the preview is as it was", 30)
@@ -134,7 +136,7 @@ def captured(cutout, settings):
     driver.check(0.005 < share < 0.6, f"the cube alone is seen, {share:.1%} of the picture")
     yield from driver.until(lambda: settled(cutout), "its cut-out is shown", 30)
     driver.check(cutout.state.note.get("how") == "alpha", "its background is transparent")
-    yield from driver.screenshot("8-viewport")
+    yield from driver.screenshot("9-viewport")
 
 
 def dropped(session):
@@ -158,19 +160,19 @@ def dropped(session):
         bpy.ops.view3d.view_all()
     driver.area().spaces.active.shading.color_type = "TEXTURE"
     yield from driver.wait(1)
-    yield from driver.screenshot("9-dropped")
+    yield from driver.screenshot("10-dropped")
 
 
 def from_the_image_editor(session, settings):
     """Choose Generate 3D in the Image menu of an Image Editor, with the mouse."""
-    other = next(area for area in driver.window().screen.areas if area.type == "OUTLINER")
+    other = next(area for area in driver.window().screen.areas if area.type == "PROPERTIES")
     other.ui_type = "IMAGE_EDITOR"
     other.spaces.active.image = bpy.data.images.load(str(DATA / "mushroom.webp"))
     yield from driver.wait(1)
     header = next(item for item in other.regions if item.type == "HEADER")
     yield from driver.click(header.x + 115, header.y + header.height // 2)
     yield from driver.wait(0.4)
-    yield from driver.screenshot("10-image-menu")
+    yield from driver.screenshot("11-image-menu")
     yield from driver.key("ESC")
     before = len(made())
     with bpy.context.temp_override(window=driver.window(), area=other, region=header):
@@ -179,7 +181,7 @@ def from_the_image_editor(session, settings):
     yield from driver.until(lambda: len(made()) == before + 1, "the Image Editor's image becomes an object", 60)
     driver.check(settings.image == other.spaces.active.image, "the panel shows it")
     yield from driver.wait(2)
-    yield from driver.screenshot("11-from-the-image-editor")
+    yield from driver.screenshot("12-from-the-image-editor")
 
 
 driver.run(scenario)
