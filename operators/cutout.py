@@ -207,6 +207,10 @@ def _about(settings: Any, choice: Choice, file: Path) -> dict[str, Any]:
 
 
 def _ask(choice: Choice, about: dict[str, Any]) -> None:
+    """Ask the worker, unless that is known."""
+    if about == state.about and state.note:
+        _show(choice)
+        return
     state.asked, state.about, state.note, state.error = choice, about, {}, None
     name = session.session.open_queue().ask(MAKER, CUT_OUT, about)
     state.inquiry = session.session.inquiries.begin(CUT_OUT, name)
@@ -230,6 +234,7 @@ def _show(choice: Choice, error: EspalierError | None = None) -> None:
             state.icon = cutout_icon.show(Path(state.note["preview"]), SIDE)
         except (OSError, ValueError) as fault:
             state.error = EspalierError("image_damaged", detail=repr(fault), path=state.note["preview"])
+            state.note = {}  # else it would never be asked for again
     session.redraw()
 
 
@@ -264,13 +269,12 @@ def _undone(scene: bpy.types.Scene, *_args: object) -> None:
 
 @bpy.app.handlers.persistent
 def _painted(scene: bpy.types.Scene, graph: bpy.types.Depsgraph) -> None:
-    """See to it that the preview follows the brush: at the end of a stroke Blender tells that the image changed."""
-    if state.shown is None or not graph.id_type_updated("IMAGE"):
+    """Let the preview follow the brush. At the end of a stroke Blender tells that an image changed, but not which."""
+    if state.shown is None or not graph.id_type_updated("IMAGE") or not is_shown(scene.espalier):
         return
-    watched = {state.shown.mask, state.shown.image}
-    found = {each.id.name_full for each in graph.updates if isinstance(each.id, bpy.types.Image)} & watched
-    if found and is_shown(scene.espalier):
-        want(scene, anew=state.shown.image in found)
+    dirty = scene.espalier.image.is_dirty
+    if dirty or state.shown.mask:
+        want(scene, anew=dirty)
 
 
 HANDLERS = (

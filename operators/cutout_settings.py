@@ -8,10 +8,18 @@ from typing import Any, NamedTuple
 import bpy
 
 from ..engine.environments.weights_catalogue import BACKGROUND_MODELS
-from ..engine.imaging.choices import AUTOMATIC, BACKDROP, LARGEST_THRESHOLD
+from ..engine.imaging.choices import ALPHA, AUTOMATIC, BACKDROP, KEPT, LARGEST_THRESHOLD, MASK, MODEL
 
 MAKER = "draft"
 """The engine whose worker makes cut-outs. It works with the outline itself; the others look at a picture."""
+FOUND = {
+    ALPHA: "By the image's own transparency",
+    MODEL: "By {model}",
+    BACKDROP: "By the plain backdrop",
+    MASK: "By your mask",
+    KEPT: "As it is",
+}
+"""How a subject was found, in words."""
 
 
 def _items() -> list[tuple[str, str, str]]:

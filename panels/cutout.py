@@ -5,19 +5,11 @@ from __future__ import annotations
 
 import bpy
 
-from ..engine.imaging.choices import ALPHA, BACKDROP, KEPT, MASK, MODEL
 from ..operators import cutout
-from ..operators.cutout_settings import mask_of
+from ..operators.cutout_settings import FOUND, mask_of
 from ..operators.text import draw_wrapped
 
 SCALE = 8.0
-FOUND = {
-    ALPHA: "By the image's own transparency",
-    MODEL: "By {model}",
-    BACKDROP: "By the plain backdrop",
-    MASK: "By your mask",
-    KEPT: "As it is",
-}
 
 
 def draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
@@ -83,8 +75,10 @@ class ESPALIER_PT_mask(bpy.types.Panel):
         """Draw the two ways of Blender's brush that matter here."""
         layout = self.layout
         brush = context.tool_settings.image_paint.brush
-        if context.space_data.mode != "PAINT" or brush is None:
+        if context.space_data.mode != "PAINT":
             layout.label(text="Choose the mode Paint", icon="INFO")
+        elif brush is None:
+            layout.label(text="Choose a brush", icon="INFO")
         else:
             column = layout.column(align=True)
             column.prop_enum(brush, "blend", "ERASE_ALPHA", text="Erase")

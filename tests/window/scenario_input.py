@@ -11,6 +11,7 @@ import bpy
 import driver
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
+BRUSH = "brushes/essentials_brushes-mesh_texture.blend/Brush/Paint Hard"
 HOME = "bl_ext.user_default.espalier.operators"
 
 
@@ -105,13 +106,13 @@ def painted(cutout, settings):
     yield from driver.until(lambda: settled(cutout), "the preview is of the mask", 30)
     driver.check(cutout.state.note["how"] == "mask", "by the mask")
     before = cutout.state.about["mask"]
-    brush = bpy.context.tool_settings.image_paint.brush
-    print("brush", brush, flush=True)
-    if brush is not None:
-        brush.blend = "ERASE_ALPHA"
+    region = next(item for item in other.regions if item.type == "WINDOW")
+    if bpy.app.version >= (4, 3, 0):  # brushes are assets, and none is chosen in a new user folder
+        with bpy.context.temp_override(window=driver.window(), area=other, region=region):
+            bpy.ops.brush.asset_activate(asset_library_type="ESSENTIALS", relative_asset_identifier=BRUSH)
+    bpy.context.tool_settings.image_paint.brush.blend = "ERASE_ALPHA"
     yield from driver.wait(1)
     yield from driver.screenshot("6-mask")
-    region = next(item for item in other.regions if item.type == "WINDOW")
     x, y = region.x + region.width // 3, region.y + region.height * 2 // 3
     yield from stroke((x - 30, y - 30), (x + 30, y + 30))
     yield from driver.screenshot("7-stroke")
