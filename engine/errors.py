@@ -11,6 +11,7 @@ from typing import Any
 
 from .batch_errors import BATCH, BATCH_WRONG_ARGUMENTS
 from .environment_errors import ENVIRONMENT, ENVIRONMENT_ARGUMENTS
+from .input_errors import INPUT
 from .remote_errors import REMOTE, WRONG_ARGUMENTS
 from .server_errors import SERVER, SERVER_ARGUMENTS
 from .trellis2_errors import TRELLIS2
@@ -308,6 +309,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Look at the log in {log}, and report it with the log attached.",
     ),
     **{code: (USAGE if code in WRONG_ARGUMENTS else FAILURE, *sentences) for code, sentences in REMOTE.items()},
+    **{code: (FAILURE, *sentences) for code, sentences in INPUT.items()},
     **{code: (FAILURE, *sentences) for code, sentences in TRELLIS2.items()},
     **{code: (USAGE if code in WEIGHTS_WRONG_ARGUMENTS else FAILURE, *texts) for code, texts in WEIGHTS.items()},
     **{code: (USAGE if code in BATCH_WRONG_ARGUMENTS else FAILURE, *texts) for code, texts in BATCH.items()},

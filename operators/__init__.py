@@ -5,7 +5,12 @@ import bpy
 
 from . import (
     checking,
+    clipboard,
     command,
+    cutout,
+    cutout_settings,
+    drop,
+    editor_menus,
     environments,
     forecast,
     former,
@@ -18,6 +23,7 @@ from . import (
     library,
     library_operators,
     library_use,
+    mask,
     picking,
     placement_settings,
     preferences,
@@ -35,6 +41,7 @@ from . import (
 CLASSES = (
     placement_settings.EspalierPlacement,
     preferences.EspalierPreferences,
+    cutout_settings.EspalierCutout,
     settings.EspalierSettings,
     image.ESPALIER_OT_randomize_seed,
     generate.ESPALIER_OT_generate,
@@ -47,6 +54,11 @@ CLASSES = (
     *jobs.OPERATORS,
     checking.ESPALIER_OT_check_usage,
     key.ESPALIER_OT_test_key,
+    *clipboard.OPERATORS,
+    *drop.OPERATORS,
+    *drop.HANDLERS,
+    *editor_menus.OPERATORS,
+    *mask.OPERATORS,
     *installing.OPERATORS,
     *stages.OPERATORS,
     *library_operators.OPERATORS,
@@ -62,6 +74,9 @@ def register() -> None:
     session.register()
     queue_list.register()
     status_bar.register()
+    cutout.register()
+    mask.register()
+    editor_menus.register()
     environments.register()
     forecast.register()
     library.register()
@@ -77,6 +92,10 @@ def unregister() -> None:
     library.unregister()
     forecast.unregister()
     environments.unregister()
+    editor_menus.unregister()
+    mask.unregister()
+    clipboard.unregister()
+    cutout.unregister()
     status_bar.unregister()
     queue_list.unregister()
     thumbnails.unregister()

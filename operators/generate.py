@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job, State
 from ..engine.parameters import PIPELINE_OF_RESOLUTION, SETTINGS, Value
 from ..engine.request import GenerationRequest, is_url
-from . import account, picking, placing, pricing, session, trellis2
-from .image import image_file
-from .settings import RESOLUTION_OF_PIPELINE, EspalierSettings, add_parameters, engine_items
+from . import account, cutout, picking, placing, pricing, session, trellis2
+from .settings import RESOLUTION_OF_PIPELINE, add_parameters, engine_items
 
 BILLED = "The server bills each asset that it accepts, also one that you cancel"
 
@@ -43,6 +43,9 @@ class Generation:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Tell beforehand what the engine lacks. In the background, where nobody sees it, `execute` tells."""
+        if not bpy.app.background and cutout.unfinished(context.scene.espalier):
+            cls.poll_message_set("The cut-out is still being made")
+            return False
         obstacle = trellis2.known_obstacle(context.scene.espalier.engine)
         if obstacle is None or bpy.app.background:
             return True
@@ -107,37 +110,43 @@ class Generation:
 
     def _request(self, context: bpy.types.Context) -> tuple[GenerationRequest, str]:
         """Return what is asked for as the engine takes it, and what is to be told of that. Raises EspalierError."""
-        settings = context.scene.espalier
         engine, values = self._chosen(context)
-        told: list[str] = []
-        if engine == account.ENGINE:
-            account.ensure_online()
-            pricing.refresh()
-            values, told = pricing.offer().clamp(values)
-        elif engine == trellis2.ENGINE:
-            trellis2.ensure_ready()
-        image, name = self._image(settings, context.scene)
         texture_seed = trellis2.texture_seed(
-            self if self.properties.is_property_set("texture_seed") else settings, engine
+            self if self.properties.is_property_set("texture_seed") else context.scene.espalier, engine
         )
-        return GenerationRequest.create(image, engine, values, name, texture_seed), " ".join(told)
+        image, name = self._image(context, bool(values["preprocess_image"]))
+        return request_for(engine, values, image, name, texture_seed)
 
-    def _image(self, settings: EspalierSettings, scene: bpy.types.Scene) -> tuple[str | Path, str]:
+    def _image(self, context: bpy.types.Context, prepare: bool) -> tuple[str | Path, str]:
         """Return the file or address of the image, and what the asset is called: empty, as the file."""
+        settings = context.scene.espalier
         if is_url(self.filepath):
             return self.filepath, ""
         if self.filepath:
             return Path(bpy.path.abspath(self.filepath)), ""
         if settings.image is None:
             raise EspalierError("image_none")
-        file = image_file(settings.image, scene, session.user_folder() / "inputs")
-        return file, Path(settings.image.name).stem
+        return cutout.input_file(settings, context.scene, prepare), Path(settings.image.name).stem
 
     def _finish(self, job: Job) -> None:
         if job.error is not None:
             raise job.error
         if job.state is State.READY:
             bpy.ops.espalier.import_asset("EXEC_DEFAULT", job=job.id)
+
+
+def request_for(
+    engine: str, values: Mapping[str, Value], image: str | Path, name: str = "", texture_seed: int | None = None
+) -> tuple[GenerationRequest, str]:
+    """Return the request for `image` as `engine` takes it now, and what is to be told of that. Raises EspalierError."""
+    told: list[str] = []
+    if engine == account.ENGINE:
+        account.ensure_online()
+        pricing.refresh()
+        values, told = pricing.offer().clamp(values)
+    elif engine == trellis2.ENGINE:
+        trellis2.ensure_ready()
+    return GenerationRequest.create(image, engine, values, name, texture_seed), " ".join(told)
 
 
 add_parameters(Generation, with_updates=False, options={"SKIP_SAVE"})

@@ -6,13 +6,19 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
 from ..engine.errors import EspalierError
 from ..engine.files import make_folder, replacing
 from ..engine.parameters import BY_NAME
+
+if TYPE_CHECKING:
+    import numpy as np
 
 READABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 
@@ -22,39 +28,54 @@ def image_file(image: bpy.types.Image, scene: bpy.types.Scene, folder: Path) -> 
 
     Copies are named by their content, so that the same picture is kept once. Raises EspalierError.
     """
+    return reading(image, scene, folder)()
+
+
+def reading(image: bpy.types.Image, scene: bpy.types.Scene, folder: Path) -> Callable[[], Path]:
+    """Take from `image` what only Blender's main thread can; return what makes the file of `image_file` of it.
+
+    That touches no bpy, and may be called in a thread. Both raise EspalierError.
+    """
     if image.source in {"MOVIE", "TILED"}:
         raise EspalierError("image_not_saved", name=image.name)
     path = Path(bpy.path.abspath(image.filepath_raw, library=image.library)) if image.filepath_raw else None
     packed = image.packed_file
     if image.source == "FILE" and not image.is_dirty:
         if packed is not None and path is not None and path.suffix.lower() in READABLE:
-            return _keep(bytes(packed.data), path.suffix.lower(), folder)
+            return partial(keep, bytes(packed.data), path.suffix.lower(), folder)
         if packed is None and path is not None and (path.suffix.lower() in READABLE or not path.exists()):
-            return path
-    return _keep(_as_png(image, scene), ".png", folder)
-
-
-def _as_png(image: bpy.types.Image, scene: bpy.types.Scene) -> bytes:
-    """Return `image` as an 8-bit RGBA PNG; a render and a float image as they look in this scene."""
+            return partial(Path, path)
+    name = image.name
     try:
         if image.type in {"RENDER_RESULT", "COMPOSITING"} or image.is_float:
-            return _rendered(image, scene)
-        return _pixels(image)
+            return partial(keep, _rendered(image, scene), ".png", folder)
+        pixels = _pixels(image)
     except (RuntimeError, OSError, ValueError) as error:
-        raise EspalierError("image_not_saved", detail=str(error), name=image.name) from error
+        raise EspalierError("image_not_saved", detail=str(error), name=name) from error
+    return lambda: keep(_as_png(pixels), ".png", folder)
 
 
-def _pixels(image: bpy.types.Image) -> bytes:
+def _pixels(image: bpy.types.Image) -> np.ndarray:
+    """Return `image` as float32 (H, W, C), the lowest row first."""
     # Not Image.save(): before 4.3 it marks the artist's unsaved painting as saved.
+    import numpy as np
+
+    width, height = image.size
+    if not width or not height:
+        raise ValueError("it has no pixels")
+    pixels = np.empty((height, width, image.channels), np.float32)
+    image.pixels.foreach_get(pixels.ravel())
+    return pixels
+
+
+def _as_png(pixels: np.ndarray) -> bytes:
+    """Return what `_pixels` read as an 8-bit RGBA PNG."""
     import numpy as np
     from PIL import Image
 
-    width, height = image.size
-    pixels = np.empty((height, width, image.channels), np.float32)
-    image.pixels.foreach_get(pixels.ravel())
     rows = np.round(pixels[::-1] * 255.0).clip(0, 255).astype(np.uint8)
     data = io.BytesIO()
-    picture = Image.fromarray(rows.squeeze(-1) if image.channels == 1 else np.ascontiguousarray(rows))
+    picture = Image.fromarray(rows.squeeze(-1) if rows.shape[2] == 1 else np.ascontiguousarray(rows))
     picture.convert("RGBA").save(data, "PNG", compress_level=3)
     return data.getvalue()
 
@@ -78,12 +99,13 @@ def _rendered(image: bpy.types.Image, scene: bpy.types.Scene) -> bytes:
         return target.read_bytes()
 
 
-def _keep(data: bytes, suffix: str, folder: Path) -> Path:
+def keep(data: bytes, suffix: str, folder: Path) -> Path:
+    """Return the file in `folder` that holds `data`, named by that. Raises EspalierError where it cannot be written."""
     target = folder / (hashlib.sha256(data).hexdigest()[:32] + suffix)
     if not target.exists():
         make_folder(folder)
-        with replacing(target) as partial:
-            partial.write_bytes(data)
+        with replacing(target) as part:
+            part.write_bytes(data)
     return target
 
 

@@ -21,6 +21,7 @@ from ..engine.parameters import (
 )
 from . import environments, forecast, pricing, trellis2
 from .account import ENGINE
+from .cutout_settings import EspalierCutout, changed, image_changed
 
 RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
 
@@ -127,6 +128,7 @@ def _updates() -> dict[str, Callable[[Any, Any], None]]:
     updates: dict[str, Callable[[Any, Any], None]] = {
         "resolution": _follow_resolution,
         "pipeline_type": _follow_pipeline,
+        "preprocess_image": changed,
     }
     for start, end in INTERVALS:
         updates[start], updates[end] = _end_of(start, end)
@@ -173,7 +175,9 @@ class EspalierSettings(bpy.types.PropertyGroup):
         type=bpy.types.Image,
         name=BY_NAME["image"].label,
         description=BY_NAME["image"].help,
+        update=image_changed,
     )
+    cutout: bpy.props.PointerProperty(type=EspalierCutout)
     engine: bpy.props.EnumProperty(
         name="Engine", description="Who makes the asset", items=engine_items(), update=_engine_chosen
     )

@@ -3,7 +3,18 @@
 
 import bpy
 
-from . import environments, jobs, library, parameters, placement, presets, provenance, sidebar, variations
+from . import (
+    cutout,
+    environments,
+    jobs,
+    library,
+    parameters,
+    placement,
+    presets,
+    provenance,
+    sidebar,
+    variations,
+)
 
 CLASSES = (
     presets.ESPALIER_PT_presets,
@@ -16,6 +27,7 @@ CLASSES = (
     *provenance.PANELS,
     environments.ESPALIER_PT_environments,
     library.ESPALIER_MT_asset,
+    cutout.ESPALIER_PT_mask,
 )
 
 

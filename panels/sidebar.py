@@ -7,6 +7,7 @@ import bpy
 
 from ..operators import session
 from ..operators.text import draw_wrapped
+from .cutout import draw_preview
 from .forecast import draw_forecast
 from .presets import ESPALIER_PT_presets
 from .server import draw_cost, draw_limit
@@ -39,9 +40,13 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
         layout = self.layout
         settings = context.scene.espalier
         image = settings.image
-        layout.template_ID(settings, "image", open="image.open")
+        row = layout.row(align=True)
+        row.template_ID(settings, "image", open="image.open")
+        row.operator("espalier.paste_image", text="", icon="PASTEDOWN")
+        row.operator("espalier.use_render", text="", icon="RENDER_RESULT")
+        row.operator("espalier.capture_viewport", text="", icon="RESTRICT_VIEW_OFF")
         if image is not None:
-            layout.template_icon(icon_value=layout.icon(image), scale=7.0)
+            draw_preview(layout, context, settings)
 
         column = layout.column()
         column.use_property_split = True

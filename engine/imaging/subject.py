@@ -12,6 +12,7 @@ from PIL import Image
 from ..errors import EspalierError
 from . import removal
 from .backdrop import cut_from_backdrop
+from .choices import ALPHA, BACKDROP, MODEL
 from .read import reduce_to
 
 LARGEST_CUT = 2048
@@ -34,19 +35,30 @@ def cut_out(
 
     Raises EspalierError `image_transparent`, `image_no_subject` or `background_busy`.
     """
+    return find_subject(image, path, progress, model)[0]
+
+
+def find_subject(
+    image: Image.Image,
+    path: str,
+    progress: Callable[[float], None] = lambda _: None,
+    model: str = "",
+    models: bool = True,
+) -> tuple[Image.Image, str]:
+    """Return what `cut_out` does, and how the subject was found. Without `models`, none is asked. Raises as it does."""
     alpha = np.asarray(image.getchannel("A"))
     if not (alpha > 127).any():
         raise EspalierError("image_transparent", path=path)
     if has_outline(alpha):
-        return image
+        return image, ALPHA
     progress(0.1)
     opaque = reduce_to(image, LARGEST_CUT).convert("RGB")
-    mask = removal.subject_mask(opaque, model)
+    mask = removal.subject_mask(opaque, model) if models else None
     if mask is not None:
         progress(0.9)
         cut = opaque.convert("RGBA")
         cut.putalpha(mask)
         if not (np.asarray(mask) > 127).any():
             raise EspalierError("image_no_subject", path=path)
-        return cut
-    return cut_from_backdrop(opaque, path, progress)
+        return cut, MODEL
+    return cut_from_backdrop(opaque, path, progress), BACKDROP

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import EspalierError
@@ -176,9 +177,9 @@ class JobQueue:
                 raise EspalierError("job_state", job=name, state=job.state, act="cleared")
         self._book.mark({name: {"cleared": True} for name in names}, self._ledger.clear(names))
 
-    def ask(self, engine: str, question: str) -> str:
+    def ask(self, engine: str, question: str, about: Mapping[str, Any] = MappingProxyType({})) -> str:
         """Ask `engine` a question outside a job, and return the name under which `answers` has the answer later."""
-        return self._foreman.ask(engine, question)
+        return self._foreman.ask(engine, question, about)
 
     def renew(self, engine: str) -> None:
         """Let the next job of `engine` have a new worker: idle ones end, the others end with what they have."""

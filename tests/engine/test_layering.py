@@ -22,8 +22,8 @@ PLAIN = {
         "engine.locking",
         "engine.offer",
     ),
-    *("engine.parameters", "engine.progress", "engine.provenance", "engine.remote_errors", "engine.request"),
-    *("engine.server_errors", "engine.trellis2_errors", "engine.weights_errors", "engine.words"),
+    *("engine.input_errors", "engine.parameters", "engine.progress", "engine.provenance", "engine.remote_errors"),
+    *("engine.request", "engine.server_errors", "engine.trellis2_errors", "engine.weights_errors", "engine.words"),
 }
 """Modules that import nothing but the standard library and each other: they load everywhere at once."""
 CHILD = {
@@ -38,11 +38,12 @@ ROOMS = {
     "engine.errors": {
         "engine.batch_errors",
         *("engine.environment_errors", "engine.remote_errors", "engine.server_errors", "engine.trellis2_errors"),
-        "engine.weights_errors",
+        *("engine.input_errors", "engine.weights_errors"),
     },
     "engine.batch": PLAIN,
     "engine.batch_errors": set(),
     "engine.environment_errors": set(),
+    "engine.input_errors": set(),
     "engine.remote_errors": set(),
     "engine.server_errors": set(),
     "engine.trellis2_errors": set(),

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from PIL import Image
 
 from ...errors import EspalierError
 from ...files import replacing
+from ...imaging import clipboard, cutout
+from ...imaging.choices import CLIPBOARD, CUT_OUT
 from ...imaging.framing import VISIBLE, Frame, crop, picture_frame, subject_frame
 from ...imaging.read import read_image, reduce_to
 from ...imaging.subject import cut_out, has_outline
@@ -33,6 +36,11 @@ from .texture import base_color, encode, metallic_roughness, translucent
 THUMBNAIL_SIDE = 256
 CELLS_PER_RESOLUTION = 0.5
 """Cells along the subject's longest side to a unit of `resolution`: 256, 512 and 768 for 512, 1024 and 1536."""
+QUESTIONS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    CUT_OUT: cutout.answer,
+    CLIPBOARD: clipboard.answer,
+}
+"""What can be asked outside a job, for whichever engine: this one's worker can start anywhere and has the models."""
 _WAIT_S = 0.05
 
 
@@ -100,6 +108,18 @@ class DraftBackend:
             "cells": used,
         }
         return Asset(asset, folder / "thumbnail.png", tuple(notices), facts)
+
+    def ask(
+        self,
+        question: str,
+        account: Mapping[str, Any],
+        cancelled: Callable[[], bool],
+        about: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Answer what the panel asks of images before anything is generated (see `QUESTIONS`). Raises EspalierError."""
+        if question not in QUESTIONS:
+            raise EspalierError("question_unanswered", engine=self.name, question=question)
+        return QUESTIONS[question](about)
 
     def close(self) -> None:
         """Release what is held between jobs."""
