@@ -152,7 +152,7 @@ def scenario():
     server = Server("--job-seconds", "4", "--rate", "500")
     yield from driver.until(lambda: server.key, "the server serves")
     preferences = bpy.context.preferences.addons[MODULE].preferences
-    preferences.base_url, preferences.api_key, preferences.ask_above_usd = server.url, server.key, 0.5
+    preferences.base_url, preferences.api_key, preferences.ask_above_usd = server.url, server.key, 0.05
     settings = bpy.context.scene.espalier
     settings.engine = "remote"
     yield from driver.until(lambda: module("operators.pricing").offer().told, "the server tells its prices")
