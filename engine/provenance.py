@@ -19,7 +19,7 @@ MADE = "made"
 ORIGIN = "origin"
 """Of a rebuilt asset: the same facts about the one that it was made from."""
 _KNOWN = ("engine_version", "espalier_version", MADE, ORIGIN)
-_FACTS = ("model", "cost_usd")
+_FACTS = ("model", "texture_seed", "cost_usd")
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 """What Windows calls its devices."""

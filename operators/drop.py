@@ -7,40 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy_extras import view3d_utils
 from mathutils import Vector
 
 from ..engine.errors import EspalierError
-from . import placing, pricing, session, trellis2
-from .generate import request_for
+from . import picking, placing, pricing, session, trellis2
+from . import placement_settings as settings
+from .generate import BILLED, request_for
 from .image import READABLE
 
 SPACING = 1.25
 """From one asset of a row to the next, in widths of the cube that it comes in."""
 EDITORS = ("VIEW_3D", "OUTLINER")
-
-
-def surface_under(context: bpy.types.Context, mouse: tuple[float, float]) -> Vector | None:
-    """Return the place on a surface under `mouse` (pixels of the 3D viewport's main region) in world space.
-
-    Where nothing is hit: on the horizontal plane of the 3D cursor, or, where that is not in front, at the cursor's
-    depth. None where `context` is in no such region.
-    """
-    region, view = context.region, context.region_data
-    if region is None or region.type != "WINDOW" or not isinstance(view, bpy.types.RegionView3D):
-        return None
-    origin = view3d_utils.region_2d_to_origin_3d(region, view, mouse)
-    direction = view3d_utils.region_2d_to_vector_3d(region, view, mouse)
-    hit, place, *_ = context.scene.ray_cast(context.evaluated_depsgraph_get(), origin, direction)
-    if hit:
-        return place
-    cursor = context.scene.cursor.location
-    if abs(direction.z) > 1e-4:
-        distance = (cursor.z - origin.z) / direction.z
-        # Nearly along the plane, the place would lie beyond the horizon.
-        if 0.0 < distance < view.view_distance * 10.0 + (origin - cursor).length:
-            return origin + direction * distance
-    return view3d_utils.region_2d_to_location_3d(region, view, mouse, cursor)
 
 
 def row_direction(context: bpy.types.Context) -> Vector:
@@ -71,6 +48,7 @@ class ESPALIER_OT_drop_images(bpy.types.Operator):
         subtype="TRANSLATION",
         options={"SKIP_SAVE"},
     )
+    normal: picking.NORMAL_PROPERTY
     direction: bpy.props.FloatVectorProperty(
         name="Direction",
         description="Which way the row of several goes",
@@ -90,28 +68,27 @@ class ESPALIER_OT_drop_images(bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Take the place under the mouse; ask first where all of them cost more than may be spent unasked."""
-        place = surface_under(context, (event.mouse_region_x, event.mouse_region_y))
-        if place is not None and not self.properties.is_property_set("location"):
-            self.location = place
+        found = picking.under_mouse(context, event)
+        if found is not None and not self.properties.is_property_set("location"):
+            self.location, self.normal = found["place"], found["normal"]
             self.direction = row_direction(context)
-        settings = context.scene.espalier
-        price = pricing.price(settings.engine, settings.resolution, len(self._paths()))
+        chosen = context.scene.espalier
+        price = pricing.price(chosen.engine, chosen.resolution, len(self._paths()))
         if pricing.to_ask(price):
-            message = "The server bills each asset that it accepts, also one that you cancel"
-            return pricing.confirm(self, context, event, price, message)
+            return pricing.confirm(self, context, event, price, BILLED)
         return self.execute(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Submit a job for each file and return at once; in the background, wait until all are in the scene."""
-        settings = context.scene.espalier
+        chosen = context.scene.espalier
         paths = self._paths()
         jobs: list[str] = []
         try:
             if not paths:
                 raise EspalierError("image_none")
-            values = settings.values()
+            values = chosen.values()
             for number, path in enumerate(paths):
-                request, told = request_for(settings.engine, values, path)
+                request, told = request_for(chosen.engine, values, path)
                 jobs.append(session.submit(request, context, self._placement(context, number), told))
             for job in jobs if bpy.app.background else ():
                 _finish(job)
@@ -133,10 +110,12 @@ class ESPALIER_OT_drop_images(bpy.types.Operator):
 
     def _placement(self, context: bpy.types.Context, number: int) -> dict[str, Any]:
         """Return where the asset of that `number` goes."""
-        placement = placing.snapshot(context, session.session.file)
-        start = self.location if self.properties.is_property_set("location") else placement["location"]
-        along = Vector(self.direction).normalized() * (number * SPACING)
-        placement["location"] = list(Vector(start) + along)
+        pointed = self.properties.is_property_set("location")
+        known = {"location": tuple(self.location), "normal": tuple(self.normal)} if pointed else {}
+        # Never in place of the selected object, which several could not be.
+        placement = placing.snapshot(context, session.session.file, where=settings.CURSOR, **known)
+        along = Vector(self.direction).normalized() * (number * SPACING * max(1.0, placement["height"]))
+        placement["location"] = list(Vector(placement["location"]) + along)
         return placement
 
 

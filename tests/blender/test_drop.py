@@ -109,7 +109,7 @@ def test_the_dearest_drop_is_asked_about_as_one(preferences, quick, pictures, es
     quick.engine, quick.resolution = "remote", "1024"
     preferences.ask_above_usd = 0.6
     names = [{"name": f"盘 {number}.png"} for number in range(3)]
-    event = SimpleNamespace(mouse_region_x=0, mouse_region_y=0)
+    event = SimpleNamespace(mouse_x=-1, mouse_y=-1)
     operator = SimpleNamespace(
         directory=str(pictures),
         files=[SimpleNamespace(**name) for name in names],
@@ -231,7 +231,6 @@ def test_what_a_viewport_shows_becomes_an_image(espalier):
     assert kept[15, 7].tolist() == [0.0, 0.0, 0.0, 0.0]
 
 
-def test_the_place_under_the_mouse_is_none_without_a_viewport(espalier):
+def test_a_row_runs_along_x_without_a_viewport(espalier):
     drop = espalier.module("operators.drop")
-    assert drop.surface_under(SimpleNamespace(region=None, region_data=None), (0, 0)) is None
     assert tuple(drop.row_direction(SimpleNamespace(region_data=None))) == (1.0, 0.0, 0.0)
