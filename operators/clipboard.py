@@ -7,10 +7,10 @@ Image Editor, and not on every system.
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 import bpy
 
@@ -21,6 +21,7 @@ from . import cutout, session
 from .cutout_settings import MAKER
 from .inquiry import Inquiry
 
+_DRIVE = re.compile("/[A-Za-z]:/")
 STEP_S = 0.05
 WAIT_S = 60.0
 
@@ -33,7 +34,9 @@ def path_of(text: str) -> Path | None:
     if line.lower().startswith("file:"):
         parts = urlsplit(line)
         host = "" if parts.netloc in ("", "localhost") else f"//{parts.netloc}"
-        line = host + url2pathname(parts.path)
+        path = unquote(parts.path)
+        # On Windows the path of an address has a slash before its drive.
+        line = host + (path[1:] if _DRIVE.match(path) else path)
     if not line or is_url(line):
         return None
     try:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import html
-import importlib.util
+import importlib
 import os
 import re
 import shutil
 import ssl
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -21,11 +22,8 @@ from urllib.parse import unquote, urldefrag, urljoin
 from common import ROOT, say, sha256
 from resolve import normalized
 
-_spec = importlib.util.spec_from_file_location("repack", ROOT / "engine" / "environments" / "repack.py")
-assert _spec
-assert _spec.loader
-repack = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(repack)
+sys.path.append(str(ROOT))
+repack = importlib.import_module("engine.environments.repack")
 
 OUT_OF_REACH = "The index host could not be reached when this lock was made."
 NOT_THERE = "The index had no wheel of this version for this platform and CPython when this lock was made."

@@ -91,6 +91,8 @@ def test_above_the_limit_the_person_is_asked(espalier, server, preferences, pict
     asked, done = [], []
     stub = SimpleNamespace(
         _chosen=lambda context: ("remote", {"resolution": "1536"}),
+        _placement=lambda context: {},
+        _count=lambda context: 1,
         execute=lambda context: done.append(True) or {"FINISHED"},
         bl_label=generate.bl_label,
     )

@@ -47,6 +47,7 @@ OF_BLENDER = {
     "gpu",
     "blf",
     "bl_operators",
+    "bl_ui",
     "bpy_extras",
     "addon_utils",
     "numpy",
