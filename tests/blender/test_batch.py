@@ -236,6 +236,7 @@ def test_a_full_disk_stops_the_batch_and_loses_nothing(main, espalier, folder, t
     assert len(files(tmp_path / "out")) == 6
 
 
+@pytest.mark.once
 def test_a_kill_loses_nothing(folder, tmp_path):
     for number in range(2):
         draw(folder / f"d{number}.png", number)

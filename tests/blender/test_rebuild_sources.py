@@ -14,6 +14,8 @@ from mathutils import Matrix
 from tests.support.baking import pattern
 from tests.support.render import psnr
 
+pytestmark = pytest.mark.once
+
 TARGET = 10_000
 COLORS = {"Red": (0.8, 0.05, 0.05), "Green": (0.05, 0.6, 0.1), "Blue": (0.1, 0.2, 0.9)}
 """Base colors, linear."""

@@ -28,7 +28,7 @@ PARTS = {
     "bpy-5.2": ("the add-on in Blender 5.2", "tests/blender", "3.13"),
     "server-3.11": ("the server", "tests/server", "3.11"),
 }
-AGAIN = {"engine-3.13": "engine-3.11"}
+AGAIN = {"engine-3.13": "engine-3.11", "bpy-4.2": "bpy-4.5", "bpy-5.2": "bpy-4.5"}
 """Part -> the part that has run what is marked `once`, where its CPython is on this machine too."""
 NOT_AGAIN = ("-m", "not registry and not once")
 CLOSING = re.compile(r"^(=+ )?.*\b(passed|failed|error|errors|no tests ran|deselected)\b.* in [\d.]+s.*$")
