@@ -29,12 +29,13 @@ from pathlib import Path
 import bpy
 
 OUT = Path(os.environ.get("ESPALIER_WINDOW_OUT", "/out"))
-FRAME_S = 0.05
+FRAME_S = 0.02
 TURNS = 3
 START_S = 1.5
 LIMIT_S = float(os.environ.get("ESPALIER_WINDOW_LIMIT_S", "240"))
 
 _checks = []
+_began = time.monotonic()
 _mouse = {"x": 0, "y": 0}
 
 
@@ -45,7 +46,7 @@ class Failed(AssertionError):
 def check(condition, what):
     """Note that `what` was looked at; end the scenario if it does not hold."""
     _checks.append({"what": what, "ok": bool(condition)})
-    print(f"{'ok  ' if condition else 'FAIL'} {what}", flush=True)
+    print(f"{time.monotonic() - _began:5.1f} s  {'ok  ' if condition else 'FAIL'} {what}", flush=True)
     if not condition:
         raise Failed(what)
 

@@ -97,7 +97,7 @@ def installed(index, folder):
 
     yield from driver.open_sidebar("Espalier")
     yield from driver.wait(1)
-    yield from sidebar.open_panel("ESPALIER_PT_environments")
+    yield from sidebar.toggle("ESPALIER_PT_environments")
     yield from shown("1-offered")
     yield from sidebar.press("espalier.install_environment")
     yield from agree("2-asked")

@@ -31,7 +31,7 @@ def scenario():
     yield from driver.screenshot("2-image")
     before = set(bpy.data.objects.keys())
 
-    header = yield from sidebar.open_panel("ESPALIER_PT_sparse_structure")
+    header = yield from sidebar.toggle("ESPALIER_PT_sparse_structure")
     yield from driver.move(header[0] + 100, header[1] - 37)
     yield from driver.wait(3)
     yield from driver.screenshot("3-ignored")

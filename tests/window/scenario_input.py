@@ -12,7 +12,6 @@ import driver
 import sidebar
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-BRUSH = "brushes/essentials_brushes-mesh_texture.blend/Brush/Paint Hard"
 HOME = "bl_ext.user_default.espalier.operators"
 
 
@@ -95,10 +94,10 @@ def painted(cutout, settings):
     driver.check(cutout.state.note["how"] == "mask", "by the mask")
     before = cutout.state.about["mask"]
     region = next(item for item in other.regions if item.type == "WINDOW")
-    if bpy.app.version >= (4, 3, 0):  # brushes are assets, and none is chosen in a new user folder
-        with bpy.context.temp_override(window=driver.window(), area=other, region=region):
-            bpy.ops.brush.asset_activate(asset_library_type="ESSENTIALS", relative_asset_identifier=BRUSH)
-    bpy.context.tool_settings.image_paint.brush.blend = "ERASE_ALPHA"
+    paint = bpy.context.tool_settings.image_paint
+    if paint.brush is None:  # from 4.3 on brushes are assets; a new user folder has chosen none, Debian ships none
+        paint.brush = bpy.data.brushes.new("Eraser", mode="TEXTURE_PAINT")
+    paint.brush.blend = "ERASE_ALPHA"
     yield from driver.wait(1)
     yield from driver.screenshot("6-mask")
     x, y = region.x + region.width // 3, region.y + region.height * 2 // 3

@@ -85,7 +85,7 @@ def scenario():
     yield from driver.until(lambda: "Espalier" in entries(), "the preferences have the library", 30)
     driver.check(len(bpy.data.libraries) == 0 and len(made()) == 1, "the open file has nothing but the object")
 
-    yield from sidebar.open_panel("ESPALIER_PT_made_with")
+    yield from sidebar.toggle("ESPALIER_PT_made_with")
     yield from sidebar.find("espalier.use_settings")
     yield from driver.screenshot("2-made-with")
     bpy.context.scene.espalier.seed = 1

@@ -36,7 +36,7 @@ def scenario():
     yield from sidebar.press("espalier.generate")
     yield from driver.until(made, "the asset appears", 90)
     yield from driver.wait(2)
-    yield from sidebar.open_panel("ESPALIER_PT_mesh")
+    yield from sidebar.toggle("ESPALIER_PT_mesh")
     yield from driver.screenshot("1-settings")
     before = faces()[0]
 
@@ -51,6 +51,7 @@ def scenario():
     driver.area().spaces.active.shading.type = "MATERIAL"
     yield from driver.wait(4)
     yield from driver.screenshot("3-rebuilt")
+    driver.area().spaces.active.shading.type = "SOLID"
     driver.check(len(made()) == 1 and faces()[0] <= 10100, "one object, with about as many faces as asked for")
     yield from sidebar.press("espalier.revert")
     yield from driver.until(lambda: faces() == [before], "Revert brings the old mesh back")

@@ -11,7 +11,7 @@ import bpy
 import driver
 
 MODULE = "bl_ext.user_default.espalier"
-STEP = 14
+STEP = 16
 """Pixels between two places where something is looked for: less than the height of a button."""
 ROW = 26
 """From one header to the next, where both panels are closed."""
@@ -34,21 +34,32 @@ def told(x, y):
 
 
 def find(operator, inset=0):
-    """Move the mouse down the sidebar, scrolling it, until it is over the button of `operator`; return where that is.
+    """Move the mouse down the sidebar until it is over the button of `operator`; return where that is.
 
-    `inset` says how far from the right border the button is; without it, buttons in the middle are looked for.
+    What can be seen is looked at first, then all of the sidebar, scrolling it from the top. `inset` says how far from
+    the right border the button is; without it, buttons in the middle are looked for.
     """
-    side = driver.region("VIEW_3D", "UI")
-    x = side.x + (side.width - inset if inset else side.width // 2 - 20)
-    yield from scroll_to_top()
-    while True:
-        for y in range(side.y + side.height - 10, side.y + 5, -STEP):
-            command = yield from told(x, y)
-            if command.startswith(f"bpy.ops.{operator}("):
-                yield from driver.move(x, y)
-                return x, y
+    place = yield from _look(operator, inset)
+    if place is None:
+        yield from scroll_to_top()
+        place = yield from _look(operator, inset)
+    while place is None:
         if not (yield from scroll(down=True)):
             driver.check(False, f"the mouse finds {operator} in the sidebar")
+        place = yield from _look(operator, inset)
+    yield from driver.move(*place)
+    return place
+
+
+def _look(operator, inset):
+    """Return where the button is in what can be seen of the sidebar, None where it is not."""
+    side = driver.region("VIEW_3D", "UI")
+    x = side.x + (side.width - inset if inset else side.width // 2 - 20)
+    for y in range(side.y + side.height - 10, side.y + 5, -STEP):
+        command = yield from told(x, y)
+        if command.startswith(f"bpy.ops.{operator}("):
+            return x, y
+    return None
 
 
 def press(operator, inset=0):
@@ -95,8 +106,8 @@ def opened():
     return drawn
 
 
-def open_panel(name):
-    """Open a sub-panel with a click on its header, below Generate; return where the header is.
+def toggle(name):
+    """Open a sub-panel, or close it, with a click on its header, below Generate; return where the header is.
 
     On the way other headers may get a click; they get a second one, and their panels are as they were.
     """
@@ -108,13 +119,13 @@ def open_panel(name):
     while y > bottom:
         if not (yield from told(x, y)):
             yield from driver.click(x, y)
-            now = yield from opened()
-            if name in now - before:
-                driver.check(True, f"the panel {name} is opened")
+            changed = (yield from opened()) ^ before
+            if name in changed:
+                driver.check(True, f"a click opens or closes {name}")
                 return x, y
-            (other,) = (now ^ before) or {""}
-            if other:
+            if changed:
                 yield from driver.click(x, y)
+                (other,) = changed
                 if not before and order.index(other) < order.index(name):
                     y -= ROW * (order.index(name) - order.index(other)) - STEP
         y -= STEP
