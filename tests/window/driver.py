@@ -32,7 +32,7 @@ OUT = Path(os.environ.get("ESPALIER_WINDOW_OUT", "/out"))
 FRAME_S = 0.02
 TURNS = 3
 START_S = 1.5
-LIMIT_S = float(os.environ.get("ESPALIER_WINDOW_LIMIT_S", "240"))
+LIMIT_S = float(os.environ.get("ESPALIER_WINDOW_LIMIT_S", "300"))
 
 _checks = []
 _began = time.monotonic()

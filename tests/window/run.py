@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--blender", default="blender", metavar="COMMAND")
     parser.add_argument("--tool", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "window")
-    parser.add_argument("--limit", type=float, default=240.0, metavar="SECONDS")
+    parser.add_argument("--limit", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("scenarios", nargs="*")
     arguments = parser.parse_args()
     command = arguments.blender or "blender"

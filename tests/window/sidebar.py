@@ -25,10 +25,10 @@ def told(x, y):
     window = driver.window()
     for offset in (3, 0):
         window.event_simulate("MOUSEMOVE", "NOTHING", x=x + offset, y=y + offset)
-        yield
+    yield
     for value in ("PRESS", "RELEASE"):
         window.event_simulate("C", value, x=x, y=y, ctrl=True)
-        yield
+    yield
     yield
     return bpy.context.window_manager.clipboard
 
