@@ -29,14 +29,13 @@ from pathlib import Path
 import bpy
 
 OUT = Path(os.environ.get("ESPALIER_WINDOW_OUT", "/out"))
-FRAME_S = 0.05
+FRAME_S = 0.02
 TURNS = 3
 START_S = 1.5
-FIND_STEP = 14
-"""Pixels between two places where a button is looked for: less than the height of one."""
-LIMIT_S = float(os.environ.get("ESPALIER_WINDOW_LIMIT_S", "240"))
+LIMIT_S = float(os.environ.get("ESPALIER_WINDOW_LIMIT_S", "300"))
 
 _checks = []
+_began = time.monotonic()
 _mouse = {"x": 0, "y": 0}
 
 
@@ -47,7 +46,7 @@ class Failed(AssertionError):
 def check(condition, what):
     """Note that `what` was looked at; end the scenario if it does not hold."""
     _checks.append({"what": what, "ok": bool(condition)})
-    print(f"{'ok  ' if condition else 'FAIL'} {what}", flush=True)
+    print(f"{time.monotonic() - _began:5.1f} s  {'ok  ' if condition else 'FAIL'} {what}", flush=True)
     if not condition:
         raise Failed(what)
 
@@ -167,22 +166,6 @@ def _choose(category):
     except AttributeError:
         return False
     return True
-
-
-def find(operator):
-    """Move the mouse down the 3D viewport's sidebar until it is over the button of `operator`; return where that is.
-
-    Ctrl C over a button copies the Python command behind it: that tells which button the mouse is over.
-    """
-    sidebar = region("VIEW_3D", "UI")
-    x = sidebar.x + sidebar.width // 2 - 20
-    for y in range(sidebar.y + sidebar.height - 2 * FIND_STEP, sidebar.y, -FIND_STEP):
-        bpy.context.window_manager.clipboard = ""
-        yield from move(x, y)
-        yield from key("C", ctrl=True)
-        if bpy.context.window_manager.clipboard.startswith(f"bpy.ops.{operator}("):
-            return x, y
-    check(False, f"the mouse finds {operator} in the sidebar")
 
 
 def dismiss_splash():

@@ -15,13 +15,12 @@ sys.path.append(str(Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]))
 
 import bpy
 import driver
+import sidebar
 
 from tests.support.index_server import Fault, IndexServer, Offer, serving
 from tests.support.tiny_wheels import entry, profile_wheels, write_lock
 
 MODULE = "bl_ext.user_default.espalier"
-HEADER = 233
-"""From the upper part of Generate, with no image chosen, to the header of the last sub-panel."""
 
 
 def answer(server, *arguments, original=IndexServer.process_request_thread):
@@ -98,11 +97,9 @@ def installed(index, folder):
 
     yield from driver.open_sidebar("Espalier")
     yield from driver.wait(1)
-    x, y = yield from driver.find("espalier.generate")
-    yield from driver.click(x - 60, y - HEADER)
+    yield from sidebar.toggle("ESPALIER_PT_environments")
     yield from shown("1-offered")
-    x, y = yield from driver.find("espalier.install_environment")
-    yield from driver.click(x, y)
+    yield from sidebar.press("espalier.install_environment")
     yield from agree("2-asked")
     yield from driver.until(lambda: state().error is not None, "without online access it is refused")
     driver.check(state().error.code == "install_offline", "and the reason is the network")

@@ -9,12 +9,9 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-BELOW, ROW = 37, 26
-"""From the middle of Generate to that of the first sub-panel's header, and from one header to the next."""
-SETTINGS = BELOW + 2 * ROW
-"""From the middle of Generate to the header of the first sub-panel of settings, after Placement and Variations."""
 
 
 def made():
@@ -34,15 +31,13 @@ def scenario():
     yield from driver.screenshot("2-image")
     before = set(bpy.data.objects.keys())
 
-    x, y = yield from driver.find("espalier.generate")
-    yield from driver.click(x - 60, y - SETTINGS)
-    yield from driver.wait(0.5)
-    yield from driver.move(x + 40, y - SETTINGS - BELOW)
-    yield from driver.wait(2.5)
+    header = yield from sidebar.toggle("ESPALIER_PT_sparse_structure")
+    yield from driver.move(header[0] + 100, header[1] - 37)
+    yield from driver.wait(3)
     yield from driver.screenshot("3-ignored")
-    yield from driver.click(x - 60, y - SETTINGS)
+    yield from driver.click(*header)
 
-    yield from driver.click(x, y)
+    yield from sidebar.press("espalier.generate")
     session = sys.modules["bl_ext.user_default.espalier.operators.session"]
     yield from driver.until(lambda: any(job.active for job in session.known_jobs()), "a click starts a job")
     yield from driver.until(lambda: session.known_jobs()[0].fraction > 0.05, "the job makes progress")
@@ -77,7 +72,7 @@ def scenario():
     settings.image = missing
     driver.area().tag_redraw()
     yield from driver.wait(1)
-    yield from driver.click(*(yield from driver.find("espalier.generate")))
+    yield from sidebar.press("espalier.generate")
     yield from driver.until(lambda: session.session.error is not None, "a missing image is told")
     yield from driver.wait(1)
     yield from driver.screenshot("7-error")

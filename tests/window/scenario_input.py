@@ -9,9 +9,9 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-BRUSH = "brushes/essentials_brushes-mesh_texture.blend/Brush/Paint Hard"
 HOME = "bl_ext.user_default.espalier.operators"
 
 
@@ -76,22 +76,9 @@ def scenario():
 
 def open_choices():
     """Open the panel Cut-Out: its header is the row below the button that refreshes the preview."""
-    _, y = yield from find_right("espalier.show_cutout")
+    _, y = yield from sidebar.find("espalier.show_cutout", inset=40)
     yield from driver.click(driver.region("VIEW_3D", "UI").x + 80, y - 26)
     yield from driver.wait(0.5)
-
-
-def find_right(operator):
-    """Find a button at the right border of the sidebar, as `driver.find` does in its middle."""
-    sidebar = driver.region("VIEW_3D", "UI")
-    for x in (sidebar.x + sidebar.width - 40, sidebar.x + sidebar.width - 55):
-        for y in range(sidebar.y + sidebar.height - 2 * driver.FIND_STEP, sidebar.y, -driver.FIND_STEP):
-            bpy.context.window_manager.clipboard = ""
-            yield from driver.move(x, y)
-            yield from driver.key("C", ctrl=True)
-            if bpy.context.window_manager.clipboard.startswith(f"bpy.ops.{operator}("):
-                return x, y
-    driver.check(False, f"the mouse finds {operator} at the right of the sidebar")
 
 
 def painted(cutout, settings):
@@ -99,7 +86,7 @@ def painted(cutout, settings):
     other = next(area for area in driver.window().screen.areas if area.type == "PROPERTIES")
     other.ui_type = "IMAGE_EDITOR"
     yield from driver.wait(0.5)
-    yield from driver.click(*(yield from driver.find("espalier.edit_mask")))
+    yield from sidebar.press("espalier.edit_mask")
     yield from driver.until(lambda: settings.cutout.mask is not None, "Edit Mask makes the mask")
     driver.check(other.spaces.active.image == settings.cutout.mask, "the Image Editor shows it")
     driver.check(other.spaces.active.mode == "PAINT", "ready to paint")
@@ -107,10 +94,10 @@ def painted(cutout, settings):
     driver.check(cutout.state.note["how"] == "mask", "by the mask")
     before = cutout.state.about["mask"]
     region = next(item for item in other.regions if item.type == "WINDOW")
-    if bpy.app.version >= (4, 3, 0):  # brushes are assets, and none is chosen in a new user folder
-        with bpy.context.temp_override(window=driver.window(), area=other, region=region):
-            bpy.ops.brush.asset_activate(asset_library_type="ESSENTIALS", relative_asset_identifier=BRUSH)
-    bpy.context.tool_settings.image_paint.brush.blend = "ERASE_ALPHA"
+    paint = bpy.context.tool_settings.image_paint
+    if paint.brush is None:  # from 4.3 on brushes are assets; a new user folder has chosen none, Debian ships none
+        paint.brush = bpy.data.brushes.new("Eraser", mode="TEXTURE_PAINT")
+    paint.brush.blend = "ERASE_ALPHA"
     yield from driver.wait(1)
     yield from driver.screenshot("6-mask")
     x, y = region.x + region.width // 3, region.y + region.height * 2 // 3
@@ -122,14 +109,14 @@ def painted(cutout, settings):
     yield from driver.wait(1)
     yield from driver.screenshot("8-painted")
     other.ui_type = "PROPERTIES"
-    yield from driver.click(*(yield from find_right("espalier.discard_mask")))
+    yield from sidebar.press("espalier.discard_mask", inset=40)
     yield from driver.until(lambda: settings.cutout.mask is None, "Discard Mask forgets it")
     yield from driver.until(lambda: settled(cutout), "the preview is as it was", 30)
 
 
 def captured(cutout, settings):
     """Capture what the viewport shows: the cube, without the grid."""
-    yield from driver.click(*(yield from find_right("espalier.capture_viewport")))
+    yield from sidebar.press("espalier.capture_viewport", inset=40)
     yield from driver.until(lambda: settings.image is not None and settings.image.name == "Viewport", "it is captured")
     driver.check(driver.area().spaces.active.overlay.show_overlays, "the overlays are there again")
     alpha = list(settings.image.pixels)[3::4]

@@ -12,12 +12,11 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 MODULE = "bl_ext.user_default.espalier"
 NAME = "杯子 mug"
-MADE_WITH = 205
-"""From the upper part of Generate to the header of Made With, with all sub-panels closed."""
 
 
 def module(name):
@@ -69,8 +68,8 @@ def scenario():
     driver.area().tag_redraw()
     yield from driver.wait(1)
 
-    sidebar = driver.region("VIEW_3D", "UI")
-    yield from driver.click(sidebar.x + sidebar.width - 60, sidebar.y + sidebar.height - 15)
+    side = driver.region("VIEW_3D", "UI")
+    yield from driver.click(side.x + side.width - 60, side.y + side.height - 15)
     yield from driver.wait(0.5)
     yield from driver.screenshot("1-presets")
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
@@ -80,22 +79,18 @@ def scenario():
     driver.check((settings.resolution, settings.seed) == ("512", 77), "the preset is applied, the seed stays")
     yield from driver.wait(0.5)
 
-    place = yield from driver.find("espalier.generate")
-    yield from driver.click(*place)
+    yield from sidebar.press("espalier.generate")
     yield from driver.until(made, "the object appears", 90)
     yield from driver.until(files, "another Blender makes it an asset", 120)
     yield from driver.until(lambda: "Espalier" in entries(), "the preferences have the library", 30)
     driver.check(len(bpy.data.libraries) == 0 and len(made()) == 1, "the open file has nothing but the object")
 
-    yield from driver.click(place[0] - 60, place[1] - MADE_WITH)
-    yield from driver.wait(0.5)
-    yield from driver.scroll(*driver.centre(driver.region("VIEW_3D", "UI")), steps=12)
-    yield from driver.wait(0.5)
+    yield from sidebar.toggle("ESPALIER_PT_made_with")
+    yield from sidebar.find("espalier.use_settings")
     yield from driver.screenshot("2-made-with")
     bpy.context.scene.espalier.seed = 1
     bpy.ops.ed.undo_push(message="Another Seed")
-    copy = yield from driver.find("espalier.use_settings")
-    yield from driver.click(*copy)
+    yield from sidebar.press("espalier.use_settings")
     yield from driver.until(
         lambda: bpy.context.scene.espalier.seed == 77, "Copy Settings to Panel brings the seed back"
     )

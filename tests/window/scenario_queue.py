@@ -11,6 +11,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 MODULE = "bl_ext.user_default.espalier"
@@ -143,7 +144,7 @@ def scenario():
     yield from driver.until(lambda: states() == ["ready"], "it is finished while another file is open", 60)
     driver.check("street.blend" in status_bar.words(), "the status bar says to which file it belongs")
     yield from shown("9-other-file")
-    yield from driver.click(*(yield from driver.find("espalier.open_file")))
+    yield from sidebar.press("espalier.open_file")
     yield from driver.until(lambda: bpy.data.filepath.endswith("street.blend"), "a click opens that file")
     yield from driver.until(lambda: states() == ["imported"], "where it is placed by itself")
     yield from driver.open_sidebar("Espalier")

@@ -9,10 +9,9 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
-FIRST, ROW = 38, 26
-"""From the middle of Generate to that of the first sub-panel's header, and from one header to the next."""
 
 
 def made():
@@ -34,20 +33,15 @@ def scenario():
     settings.remesh, settings.lods = True, ""
     driver.area().tag_redraw()
     yield from driver.wait(1)
-    x, y = yield from driver.find("espalier.generate")
-    yield from driver.click(x, y)
+    yield from sidebar.press("espalier.generate")
     yield from driver.until(made, "the asset appears", 90)
     yield from driver.wait(2)
-    bpy.ops.espalier.clear("EXEC_DEFAULT")  # the list of jobs lies between
-    yield from driver.wait(1)
-    yield from driver.click(x - 60, y - FIRST - 5 * ROW)
-    yield from driver.wait(1)
+    yield from sidebar.toggle("ESPALIER_PT_mesh")
     yield from driver.screenshot("1-settings")
-    yield from driver.scroll(x - 60, y - FIRST, 12)  # the panel is higher than the window
     before = faces()[0]
 
     bpy.context.scene.espalier.decimation_target = 10000
-    place = yield from driver.find("espalier.rebuild")
+    place = yield from sidebar.find("espalier.rebuild")
     yield from driver.screenshot("2-button")
     yield from driver.click(*place)
     yield from driver.until(lambda: bpy.context.scene and faces()[0] != before, "the mesh is exchanged", 120)
@@ -57,9 +51,9 @@ def scenario():
     driver.area().spaces.active.shading.type = "MATERIAL"
     yield from driver.wait(4)
     yield from driver.screenshot("3-rebuilt")
+    driver.area().spaces.active.shading.type = "SOLID"
     driver.check(len(made()) == 1 and faces()[0] <= 10100, "one object, with about as many faces as asked for")
-    back = yield from driver.find("espalier.revert")
-    yield from driver.click(*back)
+    yield from sidebar.press("espalier.revert")
     yield from driver.until(lambda: faces() == [before], "Revert brings the old mesh back")
     yield from driver.screenshot("4-reverted")
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
@@ -72,11 +66,10 @@ def scenario():
     yield from driver.key("Z", ctrl=True, shift=True)
     yield from driver.until(lambda: faces() != [before], "one redo brings the new mesh back")
 
-    bpy.ops.espalier.clear("EXEC_DEFAULT")
     bpy.context.scene.espalier.lods = "8000, 2000, 400"
     driver.area().tag_redraw()
     yield from driver.wait(1)
-    yield from driver.click(*place)
+    yield from sidebar.press("espalier.rebuild")
     yield from driver.until(lambda: len(made()) == 4, "three levels appear", 120)
     yield from driver.wait(2)
     yield from driver.screenshot("5-levels")

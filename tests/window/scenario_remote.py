@@ -12,6 +12,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 from service import Server
 
 ROOT = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]
@@ -120,8 +121,7 @@ def scenario():
     yield from driver.until(lambda: module("operators.pricing").offer().told, "the server tells its prices")
     yield from shown("5-price")
     preferences.ask_above_usd = 0.1
-    x, y = yield from driver.find("espalier.generate")
-    yield from driver.click(x, y)
+    yield from sidebar.press("espalier.generate")
     yield from driver.wait(1)
     yield from driver.screenshot("6-asked")
     driver.check(not jobs(), "nothing is sent before the person agrees")
@@ -154,7 +154,7 @@ def scenario():
     bpy.ops.espalier.check_usage("INVOKE_DEFAULT")
     yield from driver.until(lambda: not asked("usage").waiting, "the usage is looked up")
     yield from shown("11-checked")
-    yield from driver.click(*(yield from driver.find("espalier.fetch")))
+    yield from sidebar.press("espalier.fetch")
     yield from driver.until(lambda: len(made()) == 2, "what was paid for is fetched", 60)
     yield from shown("12-fetched")
     steps = {"name": "ss_sampling_steps", "range": [1, 20]}
@@ -166,7 +166,7 @@ def scenario():
     yield from driver.until(lambda: jobs()[0].state == "unknown", "another answer is lost", 60)
     yield from driver.wait(1)
     asked("usage").answer = {}
-    x, y = yield from driver.find("espalier.check_usage")
+    x, y = yield from sidebar.find("espalier.check_usage")
     yield from driver.click(x + 90, y)
     yield from driver.wait(1)
     yield from driver.screenshot("14-retry-asked")

@@ -9,6 +9,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 
 MODULE = "bl_ext.user_default.espalier"
 
@@ -48,8 +49,7 @@ def scenario():
     driver.check((obstacle().profile, obstacle().act) == ("cuda", "install"), "it can be installed")
     driver.check(not can_generate(), "Generate waits for it")
     yield from shown("1-offered")
-    x, y = yield from driver.find("espalier.install_environment")
-    yield from driver.click(x, y)
+    yield from sidebar.press("espalier.install_environment")
     yield from driver.wait(1)
     yield from driver.screenshot("2-asked")
     yield from driver.key("ESC")

@@ -11,14 +11,13 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import sidebar
 from bpy_extras import view3d_utils
 from mathutils import Vector
 from service import Server
 
 ROOT = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]
 MODULE = "bl_ext.user_default.espalier"
-FIRST, ROW = 38, 26
-"""From the middle of Generate to that of the first sub-panel's header, and from one header to the next."""
 
 
 def module(name):
@@ -80,19 +79,19 @@ def scenario():
     bpy.ops.ed.undo_push(message="Choose the image")
     driver.area().tag_redraw()
     yield from driver.wait(1)
-    x, y = yield from driver.find("espalier.generate")
-    yield from driver.click(x - 60, y - FIRST)
+    yield from sidebar.toggle("ESPALIER_PT_placement")
+    x, y = yield from sidebar.find("espalier.generate")
     yield from shown("1-placement")
     chosen.where = "SURFACE"
     chosen.use_height, chosen.height = True, 3.0
     yield from shown("2-under-the-mouse")
 
-    cube = bpy.data.objects["Cube"]
+    known = len(module("operators.session").known_jobs())  # those of the scenarios before
     top = pixel((0.3, 0.3, 1.0))
     yield from driver.click(x, y)
     yield from driver.wait(0.5)
     yield from driver.screenshot("3-pick")
-    driver.check(not module("operators.session").known_jobs(), "nothing is made before the click")
+    driver.check(len(module("operators.session").known_jobs()) == known, "nothing is made before the click")
     yield from driver.key("ESC")
     yield from driver.wait(0.5)
     driver.check(not bpy.context.window.modal_operators, "Esc ends it")
@@ -128,7 +127,7 @@ def scenario():
         bpy.ops.view3d.localview()
     yield from driver.wait(1)
     driver.check(abs(under((0.0, 0.0, 2.0)).z - 2.0) < 1e-3, "what is not in the local view is looked through")
-    yield from driver.click(*(yield from driver.find("espalier.generate")))
+    yield from sidebar.press("espalier.generate")
     yield from driver.until(made, "another object appears", 60)
     yield from shown("6-local-view", 2)
     placed = made()[0]
@@ -146,8 +145,8 @@ def scenario():
     chosen.where, chosen.use_height = "WORLD", False
     for name in ("Cube", "Roof"):
         bpy.data.objects.remove(bpy.data.objects[name])
-    yield from driver.click(x - 60, y - FIRST)
-    yield from driver.click(x - 60, y - FIRST - ROW)
+    yield from sidebar.toggle("ESPALIER_PT_placement")
+    yield from sidebar.toggle("ESPALIER_PT_variations")
     yield from shown("7-draft-has-none")
     server = Server("--job-seconds", "4", "--rate", "500")
     yield from driver.until(lambda: server.key, "the server serves")
@@ -157,7 +156,7 @@ def scenario():
     settings.engine = "remote"
     yield from driver.until(lambda: module("operators.pricing").offer().told, "the server tells its prices")
     yield from shown("8-price-of-all")
-    yield from driver.click(*(yield from driver.find("espalier.generate_variations")))
+    yield from sidebar.press("espalier.generate_variations")
     yield from driver.wait(1)
     yield from driver.screenshot("9-asked-once")
     driver.check(not module("operators.session").known_jobs()[0].active, "nothing is sent before the person agrees")
@@ -167,9 +166,9 @@ def scenario():
         bpy.ops.view3d.view_all()
     yield from shown("10-row", 2)
 
-    yield from driver.click(*(yield from driver.find("espalier.keep_variation")))
+    yield from sidebar.press("espalier.keep_variation")
     yield from driver.until(lambda: len(previews()) == 3, "Keep takes the first out of the row")
-    yield from driver.click(*(yield from driver.find("espalier.discard_row")))
+    yield from sidebar.press("espalier.discard_row")
     yield from driver.until(lambda: not previews(), "Discard the Rest empties it")
     with driver.override():
         bpy.ops.view3d.view_all()
