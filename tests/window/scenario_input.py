@@ -133,11 +133,12 @@ def dropped(session):
     yield from driver.move(*middle)
     files = [{"name": "rocket.png"}, {"name": "mug.png"}, {"name": "ball.png"}]
     with driver.override():
-        drop = sys.modules[f"{HOME}.drop"]
+        surface_at = sys.modules[f"{HOME}.viewing"].surface_at
+        space = driver.area().spaces.active
         region = bpy.context.region
-        place = drop.surface_under(bpy.context, (region.width // 2, region.height // 2))
+        place = surface_at(bpy.context, space, region, (region.width // 2, region.height // 2))[0]
         driver.check(place is not None and max(map(abs, place)) < 1.01 and place.z > 0, f"on the cube: {place}")
-        away = drop.surface_under(bpy.context, (region.width // 2, region.height // 8))
+        away = surface_at(bpy.context, space, region, (region.width // 2, region.height // 8))[0]
         driver.check(away is not None and abs(away.z) < 1e-4, f"beside it on the ground: {away}")
         bpy.ops.espalier.drop_images("INVOKE_DEFAULT", directory=str(DATA), files=files, location=(3.0, -2.0, 0.0))
     yield from driver.until(lambda: len(made()) == 3, "three objects come", 90)
