@@ -52,7 +52,8 @@ def compared(target: bpy.types.Object) -> list[tuple[str, str]]:
         faces = f"{properties[FACES]:,} before, {faces} now"
     found = [("Faces", faces)]
     if TEXTURE in properties and TEXTURE_NOW in properties:
-        found.append(("Texture", f"{properties[TEXTURE]} px before, {properties[TEXTURE_NOW]} px now"))
+        then, now = properties[TEXTURE], properties[TEXTURE_NOW]
+        found.append(("Texture", f"{then} px before, {now} px now" if then != now else f"{now} px"))
     return found
 
 

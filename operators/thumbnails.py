@@ -11,6 +11,8 @@ from ..engine.request import REBUILD, is_url
 if TYPE_CHECKING:
     from bpy.utils.previews import ImagePreviewCollection
 
+UNSEEN = ("image_missing", "image_denied", "image_empty", "image_not_a_file")
+"""Failures of a job whose image cannot be shown either: Blender would draw an empty square."""
 MOST = 128
 """Pictures that are kept; what was drawn longest ago goes first."""
 
@@ -21,7 +23,7 @@ _drawn: dict[str, None] = {}
 def icon_of(job: Job) -> int:
     """Return the number of the icon that shows the image of `job`, 0 where it has none here. Quick, for drawing."""
     path = job.request.origin
-    if job.request.engine == REBUILD or is_url(path):
+    if job.request.engine == REBUILD or is_url(path) or (job.error is not None and job.error.code in UNSEEN):
         return 0
     pictures = _collection()
     _drawn.pop(path, None)

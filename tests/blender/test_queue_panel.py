@@ -256,6 +256,9 @@ def test_pictures_are_kept_up_to_a_number(espalier, asked, monkeypatch, picture)
     assert thumbnails._pictures[str(picture)] is first, "what is drawn is kept"
     assert icon("https://a.example/b.png", "remote") == 0
     assert thumbnails.icon_of(job("1", request.RebuildRequest.create("/a.glb"), state.QUEUED)) == 0
+    gone = espalier.module("engine.errors").EspalierError("image_missing", path="/gone/6.png")
+    failed = job("1", request.GenerationRequest.create("/gone/6.png", "draft"), state.FAILED, error=gone)
+    assert thumbnails.icon_of(failed) == 0, "an empty square tells nothing"
     thumbnails.unregister()
 
 
