@@ -177,6 +177,8 @@ def dismiss_splash():
 
 def run(scenario):
     """Step `scenario` (a generator function without arguments) from a timer, write verdict.json and quit Blender."""
+    # What a scenario sets in the preferences (a scale, a theme, a key) is not for those after it.
+    bpy.context.preferences.use_preferences_save = False
     steps = None
     end = time.monotonic() + LIMIT_S
 

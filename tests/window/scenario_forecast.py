@@ -64,13 +64,4 @@ def scenario():
     yield from shown("6-large")
 
 
-def cleanly():
-    """Run the scenario, and leave neither theme nor scale to the scenarios after it: Blender remembers them."""
-    try:
-        yield from scenario()
-    finally:
-        bpy.context.preferences.view.property_unset("ui_scale")
-        bpy.ops.preferences.reset_default_theme()
-
-
-driver.run(cleanly)
+driver.run(scenario)

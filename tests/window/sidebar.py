@@ -19,44 +19,50 @@ MARGIN = 3
 """Pixels at the left border of the sidebar where the mouse wheel scrolls it, and no list in it."""
 
 
-def told(x, y):
-    """Move the mouse to a place and return what Ctrl C copies there: a command, a value, or nothing."""
+def told(x, y, slowly=False):
+    """Move the mouse to a place and return what Ctrl C copies there: a command, a value, or nothing.
+
+    On a busy machine a button may not know yet that the mouse is over it; `slowly` gives it the time.
+    """
     bpy.context.window_manager.clipboard = ""
     window = driver.window()
     for offset in (3, 0):
         window.event_simulate("MOUSEMOVE", "NOTHING", x=x + offset, y=y + offset)
+        if slowly:
+            yield from driver.wait(0.1)
     yield
     for value in ("PRESS", "RELEASE"):
         window.event_simulate("C", value, x=x, y=y, ctrl=True)
     yield
-    yield
+    yield from driver.wait(0.1 if slowly else 0.0)
     return bpy.context.window_manager.clipboard
 
 
 def find(operator, inset=0):
     """Move the mouse down the sidebar until it is over the button of `operator`; return where that is.
 
-    What can be seen is looked at first, then all of the sidebar, scrolling it from the top. `inset` says how far from
-    the right border the button is; without it, buttons in the middle are looked for.
+    What can be seen is looked at first, then all of the sidebar, scrolling it from the top, at last slowly. `inset`
+    says how far from the right border the button is; without it, buttons in the middle are looked for.
     """
-    place = yield from _look(operator, inset)
+    place = yield from _look(operator, inset, slowly=False)
+    for slowly in (False, True):
+        if place is None:
+            yield from scroll_to_top()
+            place = yield from _look(operator, inset, slowly)
+        while place is None and (yield from scroll(down=True)):
+            place = yield from _look(operator, inset, slowly)
     if place is None:
-        yield from scroll_to_top()
-        place = yield from _look(operator, inset)
-    while place is None:
-        if not (yield from scroll(down=True)):
-            driver.check(False, f"the mouse finds {operator} in the sidebar")
-        place = yield from _look(operator, inset)
+        driver.check(False, f"the mouse finds {operator} in the sidebar")
     yield from driver.move(*place)
     return place
 
 
-def _look(operator, inset):
+def _look(operator, inset, slowly):
     """Return where the button is in what can be seen of the sidebar, None where it is not."""
     side = driver.region("VIEW_3D", "UI")
     x = side.x + (side.width - inset if inset else side.width // 2 - 20)
     for y in range(side.y + side.height - 10, side.y + 5, -STEP):
-        command = yield from told(x, y)
+        command = yield from told(x, y, slowly)
         if command.startswith(f"bpy.ops.{operator}("):
             return x, y
     return None
@@ -112,16 +118,24 @@ def toggle(name):
     On the way other headers may get a click; they get a second one, and their panels are as they were.
     """
     before = yield from opened()
-    x, y = yield from find("espalier.generate")
+    _, y = yield from find("espalier.generate")
+    place = yield from _look_for_header(name, before, y - 2 * STEP)
+    while place is None and (yield from scroll(down=True)):
+        side = driver.region("VIEW_3D", "UI")
+        place = yield from _look_for_header(name, before, side.y + side.height - STEP)
+    driver.check(place is not None, f"a click opens or closes {name}")
+    return place
+
+
+def _look_for_header(name, before, y):
+    """Click on headers from `y` down until the panel is another one; return where that was, None where it is not."""
     x, bottom = driver.region("VIEW_3D", "UI").x + 60, driver.region("VIEW_3D", "UI").y + 10
     order = [item.bl_idname for item in panels()]
-    y -= 2 * STEP
     while y > bottom:
-        if not (yield from told(x, y)):
+        if not (yield from told(x, y, slowly=True)):
             yield from driver.click(x, y)
             changed = (yield from opened()) ^ before
             if name in changed:
-                driver.check(True, f"a click opens or closes {name}")
                 return x, y
             if changed:
                 yield from driver.click(x, y)
@@ -129,4 +143,4 @@ def toggle(name):
                 if not before and order.index(other) < order.index(name):
                     y -= ROW * (order.index(name) - order.index(other)) - STEP
         y -= STEP
-    driver.check(False, f"the mouse finds the header of {name}")
+    return None
