@@ -118,7 +118,9 @@ def _embed(request: Request, result: dict[str, Any], folder: Path) -> None:
     account = provenance.public(provenance.account_of(request, result))
     for path in sorted(folder.rglob(ASSET)):
         try:
-            write_extras(path, account)
+            # A server of our own has told already how it was made: what it delivered stays as it is.
+            if not read_extras(path):
+                write_extras(path, account)
         except EspalierError as error:
             if error.code != "glb_invalid":
                 raise

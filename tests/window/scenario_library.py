@@ -57,7 +57,7 @@ def drag(start, end, name=""):
 
 
 def scenario():
-    before = entries()
+    before, shelved = entries(), set(files())
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
     yield from driver.open_sidebar("Espalier")
@@ -81,7 +81,7 @@ def scenario():
 
     yield from sidebar.press("espalier.generate")
     yield from driver.until(made, "the object appears", 90)
-    yield from driver.until(files, "another Blender makes it an asset", 120)
+    yield from driver.until(lambda: set(files()) - shelved, "another Blender makes it an asset", 120)
     yield from driver.until(lambda: "Espalier" in entries(), "the preferences have the library", 30)
     driver.check(len(bpy.data.libraries) == 0 and len(made()) == 1, "the open file has nothing but the object")
 
@@ -105,6 +105,7 @@ def scenario():
     space = driver.area("FILE_BROWSER").spaces.active
     yield from driver.until(lambda: space.params is not None, "the Asset Browser is open")
     space.params.asset_library_reference = "Espalier"
+    space.params.filter_search = NAME  # others are of earlier scenarios
     yield from driver.wait(3)
     yield from driver.screenshot("3-asset-browser")
     region = browser()
