@@ -15,6 +15,8 @@ STEP = 16
 """Pixels between two places where something is looked for: less than the height of a button."""
 ROW = 26
 """From one header to the next, where both panels are closed."""
+HEADER = 40
+"""From the top of the sidebar to below the header of the tab's one panel."""
 MARGIN = 3
 """Pixels at the left border of the sidebar where the mouse wheel scrolls it, and no list in it."""
 
@@ -118,8 +120,12 @@ def toggle(name):
     On the way other headers may get a click; they get a second one, and their panels are as they were.
     """
     before = yield from opened()
-    _, y = yield from find("espalier.generate")
-    place = yield from _look_for_header(name, before, y - 2 * STEP)
+    yield from scroll_to_top()
+    side = driver.region("VIEW_3D", "UI")
+    generate = yield from _look("espalier.generate", 0, slowly=False)
+    # Where Generate is disabled it tells nothing; a click on the header of all would close them all.
+    below = generate[1] if generate else side.y + side.height - HEADER
+    place = yield from _look_for_header(name, before, below - 2 * STEP)
     while place is None and (yield from scroll(down=True)):
         side = driver.region("VIEW_3D", "UI")
         place = yield from _look_for_header(name, before, side.y + side.height - STEP)
