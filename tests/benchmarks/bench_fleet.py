@@ -78,7 +78,7 @@ def main() -> None:
         told["ok"] = gain >= BAR
     else:
         print(f"Not judged: two cores were not free, {free:.2f} of them were.", file=sys.stderr)
-    print(json.dumps({"fleet_gain": told}))
+    print(json.dumps({"ray_scaling": told}))
 
 
 if __name__ == "__main__":

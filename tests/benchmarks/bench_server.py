@@ -2,11 +2,11 @@
 """What the server answers under load while jobs run, and what a kill costs.
 
 200 clients poll a job each, every second, and 50 creations come in each second, for 20 seconds, all on loopback and on
-the processor that the server has, too. `server_poll_p99` and `server_create_p99` are the times that 99 of 100 of them
-took, as their clients saw it; a creation is answered once its job is on the disk. Both are those of the machine as it
-is: where others use its processors, `server_cpu` tells more, the server's processor time per request under that very
-load, beside that of an API on the same framework that does nothing (with `/proc` alone). What the server's thread spent
-waiting for a processor is told on standard error.
+the processor that the server has, too. `server_poll_p99_ms` and `server_create_p99_ms` are the times that 99 of 100 of
+them took, as their clients saw it, and `server_p99_ms` is the longer of the two; a creation is answered once its job is
+on the disk. They are those of the machine as it is: where others use its processors, `server_cpu` tells more, the
+server's processor time per request under that very load, beside that of an API on the same framework that does nothing
+(with `/proc` alone). What the server's thread spent waiting for a processor is told on standard error.
 
 `server_jobs_lost` is how many of 1,000 accepted jobs were not finished after the server was killed while it took them
 in, and killed again.
@@ -159,8 +159,8 @@ def main() -> None:
         peer = bare()
         missing = lost(Path(folder, "kill", "root"))
     found: dict[str, Any] = {}
-    for name, took in (("server_poll_p99", polls), ("server_create_p99", creates)):
-        value = p99_ms(took)
+    each = {"server_poll_p99_ms": p99_ms(polls), "server_create_p99_ms": p99_ms(creates)}
+    for name, value in {"server_p99_ms": max(each.values()), **each}.items():
         found[name] = {
             "value": value, "unit": "ms", "peer": P99_MS, "ratio": round(value / P99_MS, 4), "bar": 1.0,
             "ok": value <= P99_MS,
