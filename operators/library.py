@@ -97,23 +97,8 @@ class Helper:
                 if self._stopped:
                     return
                 child = self._child = Contained(self._command, os.environ)
-            process = child.process
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stderr is not None
-            errors = threading.Thread(target=lambda: log.extend(process.stderr), name="library-log", daemon=True)
-            errors.start()
-            process.stdin.write(self._order.encode())
-            process.stdin.close()
-            for line in process.stdout:
-                told = line.decode(errors="replace")
-                if told.startswith(library_child.MARK):
-                    left.remove(self._tell(json.loads(told.removeprefix(library_child.MARK))))
-            child.wait()
-            errors.join(1.0)
-            process.stdout.close()
-            process.stderr.close()
-        except (OSError, ValueError) as error:
+            self._hear_out(child, left, log)
+        except OSError as error:
             log.append(repr(error).encode())
         finally:
             if not self._stopped:
@@ -122,6 +107,29 @@ class Helper:
                     reason = "the Blender beside this one stopped"
                     self.news.put((result, EspalierError("import_failed", detail, name=result, reason=reason)))
             self.ended.set()
+
+    def _hear_out(self, child: Contained, left: list[str], log: list[bytes]) -> None:
+        """Give `child` the order and hear it until it has ended, however that goes; each result told leaves `left`."""
+        process = child.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = threading.Thread(target=lambda: log.extend(process.stderr), name="library-log", daemon=True)
+        errors.start()
+        try:
+            with process.stdin, process.stdout:
+                process.stdin.write(self._order.encode())
+                process.stdin.close()
+                for line in process.stdout:
+                    told = line.decode(errors="replace")
+                    if told.startswith(library_child.MARK):
+                        left.remove(self._tell(json.loads(told.removeprefix(library_child.MARK))))
+        except (OSError, ValueError) as error:  # it was ended while it was given the order, or told what is no answer
+            log.append(repr(error).encode())
+            child.kill()
+        child.wait()
+        errors.join(1.0)
+        process.stderr.close()
 
     def _tell(self, told: dict[str, object]) -> str:
         error = told["error"]

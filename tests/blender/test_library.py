@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,6 +176,19 @@ def test_stopping_ends_the_other_blender(library: ModuleType) -> None:
     assert helper.news.empty() or library.shelf.failed == {}
     assert not list(library.folder().rglob(".*.blend"))
     library.register()
+
+
+def test_stopping_while_the_other_blender_is_given_its_order_leaves_no_dead_process(
+    library: ModuleType, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(library, "command", lambda: [sys.executable, "-c", "import time; time.sleep(600)"])
+    helper = library.Helper(library.folder(), [f"{number:0200}" for number in range(2000)], "")  # no pipe holds it
+    while helper._child is None:
+        time.sleep(0.01)
+    helper.stop()
+    assert helper.ended.is_set()
+    assert helper._child.process.returncode == -signal.SIGKILL
+    assert helper.news.empty()
 
 
 def test_a_blender_that_does_not_start_is_told_and_tried_again(library: ModuleType, monkeypatch: Any) -> None:
