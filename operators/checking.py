@@ -95,7 +95,5 @@ class ESPALIER_OT_check_usage(bpy.types.Operator):
         try:
             session.ask(USAGE)
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
         return {"FINISHED"}

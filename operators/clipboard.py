@@ -8,7 +8,6 @@ Image Editor, and not on every system.
 from __future__ import annotations
 
 import re
-import traceback
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -100,9 +99,7 @@ class ESPALIER_OT_paste_image(bpy.types.Operator):
                 session.wait_for_answer(_awaited, WAIT_S)
                 return _taken()
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
         if not bpy.app.timers.is_registered(_tick):
             bpy.app.timers.register(_tick, first_interval=STEP_S, persistent=True)
         return {"FINISHED"}
@@ -132,8 +129,7 @@ def _tick() -> float | None:
     except EspalierError as error:
         session.fail(error)
     except Exception:
-        detail = traceback.format_exc()
-        session.fail(EspalierError("internal", detail=detail, reason="pasting failed", log="the console"))
+        session.crashed("pasting failed")
     return None
 
 

@@ -8,7 +8,6 @@ What the main thread does is read pixels that only Blender has, and hand over a 
 from __future__ import annotations
 
 import time
-import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -250,9 +249,8 @@ def _tick() -> float | None:
         return STEP_S if step() else None
     except Exception:
         # Blender would drop the timer without a word, and Generate would stay disabled for ever.
-        detail = traceback.format_exc()
         forget()
-        session.fail(EspalierError("internal", detail=detail, reason="the cut-out stopped", log="the console"))
+        session.crashed("the cut-out stopped")
         return None
 
 

@@ -60,11 +60,7 @@ class ESPALIER_OT_drop_images(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Tell beforehand what the engine lacks."""
-        obstacle = trellis2.known_obstacle(context.scene.espalier.engine)
-        if obstacle is None or bpy.app.background:
-            return True
-        cls.poll_message_set(str(obstacle.error))
-        return False
+        return trellis2.may_generate(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Take the place under the mouse; ask first where all of them cost more than may be spent unasked."""
@@ -91,11 +87,9 @@ class ESPALIER_OT_drop_images(bpy.types.Operator):
                 request, told = request_for(chosen.engine, values, path)
                 jobs.append(session.submit(request, context, self._placement(context, number), told))
             for job in jobs if bpy.app.background else ():
-                _finish(job)
+                session.finish(job)
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
         if len(jobs) > 1:
             self.report({"INFO"}, f"{len(jobs)} images are in the queue")
         return {"FINISHED"}
@@ -117,13 +111,6 @@ class ESPALIER_OT_drop_images(bpy.types.Operator):
         along = Vector(self.direction).normalized() * (number * SPACING * max(1.0, placement["height"]))
         placement["location"] = list(Vector(placement["location"]) + along)
         return placement
-
-
-def _finish(name: str) -> None:
-    job = session.wait_for(name)
-    if job.error is not None:
-        raise job.error
-    bpy.ops.espalier.import_asset("EXEC_DEFAULT", job=name)
 
 
 class ESPALIER_FH_images(bpy.types.FileHandler):

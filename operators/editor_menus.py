@@ -17,12 +17,6 @@ LONGEST = 1024
 CAPTURE = "Viewport"
 
 
-def _fail(operator: bpy.types.Operator, error: EspalierError) -> set[str]:
-    session.fail(error)
-    operator.report({"ERROR"}, str(error))
-    return {"CANCELLED"}
-
-
 def active_image(context: bpy.types.Context) -> bpy.types.Image | None:
     """Return the image of the Image Editor that `context` is in."""
     space = context.space_data
@@ -61,7 +55,7 @@ class ESPALIER_OT_generate_image(bpy.types.Operator):
     def _generate(self, context: bpy.types.Context, how: str) -> set[str]:
         image = bpy.data.images.get(self.image) if self.image else active_image(context)
         if image is None:
-            return _fail(self, EspalierError("image_none"))
+            return session.refuse(self, EspalierError("image_none"))
         if context.scene.espalier.image != image:
             context.scene.espalier.image = image
         try:
@@ -83,7 +77,7 @@ class ESPALIER_OT_use_render(bpy.types.Operator):
         """Choose the render result in the panel; it is read when it is used."""
         image = next((image for image in bpy.data.images if image.type == "RENDER_RESULT"), None)
         if image is None:
-            return _fail(self, EspalierError("render_none"))
+            return session.refuse(self, EspalierError("render_none"))
         context.scene.espalier.image = image
         cutout.want(context.scene, anew=True)
         return {"FINISHED"}
@@ -102,7 +96,7 @@ class ESPALIER_OT_capture_viewport(bpy.types.Operator):
             area = _viewport(context)
             image = _capture(context, area)
         except EspalierError as error:
-            return _fail(self, error)
+            return session.refuse(self, error)
         context.scene.espalier.image = image
         return {"FINISHED"}
 

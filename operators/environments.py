@@ -9,7 +9,6 @@ downloaded stays for the next one.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -300,9 +299,8 @@ def _tick() -> float | None:
         return STEP_S if step() else None
     except Exception:
         # Blender would drop the timer without a word, and the bar would stand still for ever.
-        detail = traceback.format_exc()
         close()
-        session.fail(EspalierError("internal", detail=detail, reason="the installation stopped", log="the console"))
+        session.crashed("the installation stopped")
         return None
 
 

@@ -127,9 +127,7 @@ class ESPALIER_OT_revert(bpy.types.Operator):
             job, past = former_mesh(target)
             exchange_mesh(context, job, target, library_folder(str(read_properties(target)["job"])), past)
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
         session.redraw()
         self.report({"INFO"}, f"{target.name}: {len(target.data.polygons):,} faces, as before")
         return {"FINISHED"}

@@ -10,7 +10,6 @@ from typing import Any
 import bpy
 
 from ..engine.errors import EspalierError
-from ..engine.jobs.job import Job, State
 from ..engine.parameters import PIPELINE_OF_RESOLUTION, SETTINGS, Value
 from ..engine.request import GenerationRequest, is_url
 from . import account, cutout, picking, placing, pricing, session, trellis2
@@ -46,18 +45,14 @@ class Generation:
         if not bpy.app.background and cutout.unfinished(context.scene.espalier):
             cls.poll_message_set("The cut-out is still being made")
             return False
-        obstacle = trellis2.known_obstacle(context.scene.espalier.engine)
-        if obstacle is None or bpy.app.background:
-            return True
-        cls.poll_message_set(str(obstacle.error))
-        return False
+        return trellis2.may_generate(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask first for the place where that is a click, and where it costs more than is to be spent unasked."""
         try:
             self._placement(context)
         except EspalierError as error:
-            return self._fail(error)
+            return session.refuse(self, error)
         if picking.is_due(self):
             return picking.pick(self, context, event)
         engine, values = self._chosen(context)
@@ -72,9 +67,9 @@ class Generation:
             jobs = self._submit(context)
             if bpy.app.background:
                 for job in jobs:
-                    self._finish(session.wait_for(job))
+                    session.finish(job)
         except EspalierError as error:
-            return self._fail(error)
+            return session.refuse(self, error)
         return {"FINISHED"}
 
     def _submit(self, context: bpy.types.Context) -> list[str]:
@@ -90,11 +85,6 @@ class Generation:
     def _placement(self, context: bpy.types.Context) -> dict[str, Any]:
         """Return where it is to appear: where it was pointed at, else as chosen. Raises EspalierError."""
         return placing.snapshot(context, session.session.file, **picking.picked(self))
-
-    def _fail(self, error: EspalierError) -> set[str]:
-        session.fail(error)
-        self.report({"ERROR"}, str(error))
-        return {"CANCELLED"}
 
     def _chosen(self, context: bpy.types.Context) -> tuple[str, dict[str, Value]]:
         """Return engine and settings: the scene's, with what was set on the operator itself in their place."""
@@ -127,12 +117,6 @@ class Generation:
         if settings.image is None:
             raise EspalierError("image_none")
         return cutout.input_file(settings, context.scene, prepare), Path(settings.image.name).stem
-
-    def _finish(self, job: Job) -> None:
-        if job.error is not None:
-            raise job.error
-        if job.state is State.READY:
-            bpy.ops.espalier.import_asset("EXEC_DEFAULT", job=job.id)
 
 
 def request_for(

@@ -25,9 +25,7 @@ class _JobOperator:
         try:
             self.act()
         except EspalierError as error:
-            session.fail(error, self.job)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error, self.job)
         session.watch()
         session.redraw()
         return {"FINISHED"}

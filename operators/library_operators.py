@@ -94,9 +94,7 @@ class _AssetOperator:
         try:
             return self.act(context)
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
 
 
 class ESPALIER_OT_use_settings(_AssetOperator, bpy.types.Operator):
@@ -173,9 +171,7 @@ class ESPALIER_OT_regenerate(_AssetOperator, bpy.types.Operator):
         try:
             return self._generate(context, how)
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
 
     def _generate(self, context: bpy.types.Context, how: str) -> set[str]:
         account = account_at_hand(context, self.job)

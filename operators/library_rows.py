@@ -6,20 +6,18 @@ from __future__ import annotations
 import bpy
 
 from . import library, library_use
-from .text import draw_wrapped
-
-VALUES = 0.4
+from .text import VALUES, draw_note, draw_wrapped
 
 
 def draw_library(column: bpy.types.UILayout, context: bpy.types.Context, chosen: bpy.types.AddonPreferences) -> None:
     """Draw what is in memory; the disk is looked at by Measure, in a thread."""
-    from ..engine.environments.wheelhouse import size_words
+    from ..engine.words import size_words
 
     column.label(text="Library")
     column.prop(chosen, "asset_library")
     helper = library.shelf.helper
     if helper is not None:
-        _note(column, f"{len(helper.results):,} results are on their way into the Asset Browser", "SORTTIME")
+        draw_note(column, f"{len(helper.results):,} results are on their way into the Asset Browser", "SORTTIME")
     problem = library.shelf.problem or library_use.state.error
     if problem is not None:
         row = column.row()
@@ -43,12 +41,6 @@ def draw_library(column: bpy.types.UILayout, context: bpy.types.Context, chosen:
     row.operator("espalier.clean_library", icon="TRASH")
     if usage is not None and not state.working:
         would = f"{usage.surplus:,} would go, {size_words(usage.surplus_size)}" if usage.surplus else "Nothing would go"
-        _note(column, would, "INFO")
+        draw_note(column, would, "INFO")
     if state.told:
-        _note(column, state.told, "CHECKMARK")
-
-
-def _note(column: bpy.types.UILayout, text: str, icon: str) -> None:
-    split = column.split(factor=VALUES)
-    split.label()
-    split.label(text=text, icon=icon)
+        draw_note(column, state.told, "CHECKMARK")

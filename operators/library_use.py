@@ -119,8 +119,8 @@ class _Work:
 
     def do(self, remove: bool) -> tuple[Usage | None, str, EspalierError | None]:
         """Return what is there afterwards, what is to be told, and what went wrong."""
-        from ..engine.environments.wheelhouse import size_words
         from ..engine.jobs import upkeep
+        from ..engine.words import size_words
 
         told = ""
         try:

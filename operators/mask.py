@@ -69,9 +69,7 @@ class ESPALIER_OT_edit_mask(bpy.types.Operator):
             try:
                 mask = _from_cutout(settings)
             except EspalierError as error:
-                session.fail(error)
-                self.report({"ERROR"}, str(error))
-                return {"CANCELLED"}
+                return session.refuse(self, error)
         if not bpy.app.background:
             _show(context, mask)
         return {"FINISHED"}

@@ -19,6 +19,7 @@ from .inquiry import ACCOUNT
 from .key import told
 from .library_rows import draw_library
 from .placement_settings import EspalierPlacement
+from .text import VALUES, draw_note
 
 PROXY = ("HTTPS_PROXY", "https_proxy")
 DOWNLOADS = {
@@ -36,8 +37,6 @@ RUNNING = {
     "stage_cache_gb": variables.STAGES_GB,
 }
 """Preference of TRELLIS.2 -> the environment variable that comes first."""
-VALUES = 0.4
-"""Where the values begin beside the labels of split properties, as a share of the width."""
 
 
 def _forget(_self: EspalierPreferences, _context: bpy.types.Context) -> None:
@@ -291,30 +290,21 @@ def _draw_test(column: bpy.types.UILayout) -> None:
         _note_error(column, inquiry.error)
     elif not inquiry.waiting:
         for line in told(inquiry.answer):
-            _note(column, line, "CHECKMARK")
+            draw_note(column, line, "CHECKMARK")
 
 
 def _note_environment(column: bpy.types.UILayout, variable: str) -> None:
     if os.environ.get(variable):
-        _note(column, f"The environment variable {variable} is set and comes first", "INFO")
+        draw_note(column, f"The environment variable {variable} is set and comes first", "INFO")
 
 
 def _note_taken(column: bpy.types.UILayout, variables: Sequence[str]) -> None:
     """Tell of the first of `variables` that is set that it is what counts as long as the field above is empty."""
     found = next((variable for variable in variables if os.environ.get(variable)), "")
     if found:
-        _note(column, f"Empty, so the environment variable {found} counts", "INFO")
+        draw_note(column, f"Empty, so the environment variable {found} counts", "INFO")
 
 
 def _note_error(column: bpy.types.UILayout, error: EspalierError) -> None:
-    _note(column, error.cause, "ERROR")
-    _note(column, error.remedy, "BLANK1")
-
-
-def _note(column: bpy.types.UILayout, text: str, icon: str) -> None:
-    """Draw a line below the values."""
-    split = column.split(factor=VALUES)
-    split.label()
-    row = split.row()
-    row.alert = icon == "ERROR"
-    row.label(text=text, icon=icon)
+    draw_note(column, error.cause, "ERROR")
+    draw_note(column, error.remedy, "BLANK1")

@@ -9,7 +9,6 @@ from typing import Any
 import bpy
 
 from ..engine.errors import EspalierError
-from ..engine.jobs.job import Job, State
 from ..engine.parameters import REBUILD_SETTINGS
 from ..engine.request import REBUILD, RebuildRequest
 from . import placing, session
@@ -67,11 +66,9 @@ class ESPALIER_OT_rebuild(bpy.types.Operator):
             where = {**placing.snapshot(context, session.session.file, where=CURSOR), **placing.aim(target)}
             job = session.submit(self._request(context, target), context, where)
             if bpy.app.background:
-                self._finish(session.wait_for(job))
+                session.finish(job)
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
         return {"FINISHED"}
 
     def _request(self, context: bpy.types.Context, target: bpy.types.Object) -> RebuildRequest:
@@ -85,12 +82,6 @@ class ESPALIER_OT_rebuild(bpy.types.Operator):
         lods = [part for part in text.split(",") if part.strip()]
         name = str(read_properties(target).get("name", "")) or target.name
         return RebuildRequest.create(source_of(target), values, lods, name)
-
-    def _finish(self, job: Job) -> None:
-        if job.error is not None:
-            raise job.error
-        if job.state is State.READY:
-            bpy.ops.espalier.import_asset("EXEC_DEFAULT", job=job.id)
 
 
 add_parameters(ESPALIER_OT_rebuild, with_updates=False, table=REBUILD_SETTINGS, options={"SKIP_SAVE"})

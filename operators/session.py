@@ -169,6 +169,15 @@ def wait_for(job: str) -> Job:
     return queue.job(job)
 
 
+def finish(name: str) -> None:
+    """Wait until a job is done, and bring what it made into the scene. For background use. Raises EspalierError."""
+    job = wait_for(name)
+    if job.error is not None:
+        raise job.error
+    if job.state is State.READY:
+        bpy.ops.espalier.import_asset("EXEC_DEFAULT", job=job.id)
+
+
 def settle() -> None:
     """Advance until what has been decided is also in the ledger."""
     while session.open_queue().busy:
@@ -181,6 +190,18 @@ def fail(error: EspalierError, job: str = "") -> None:
     if error.detail:
         print(f"Espalier: {error.code}: {error.detail}")
     redraw()
+
+
+def refuse(operator: bpy.types.Operator, error: EspalierError, job: str = "") -> set[str]:
+    """Show `error` in the panel and in `operator`'s report, and return what the operator then returns."""
+    fail(error, job)
+    operator.report({"ERROR"}, str(error))
+    return {"CANCELLED"}
+
+
+def crashed(reason: str) -> None:
+    """Show that `reason`, where an exception that nobody expects is being handled; what it was goes to the console."""
+    fail(EspalierError("internal", detail=traceback.format_exc(), reason=reason, log="the console"))
 
 
 def hold(job: str) -> None:
@@ -229,7 +250,7 @@ def _tick() -> float | None:
         waiting = _import_one(queue)
     except Exception:
         # Blender would drop the timer without a word, and with it every job.
-        fail(EspalierError("internal", detail=traceback.format_exc(), reason="the queue stopped", log="the console"))
+        crashed("the queue stopped")
         return None
     if changed or answered:
         redraw()

@@ -18,9 +18,7 @@ class _StagesOperator:
         try:
             self.act()
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
         return {"FINISHED"}
 
 

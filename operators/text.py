@@ -11,6 +11,8 @@ import bpy
 FONT = 0
 MARGIN = 5.0
 """What a box and the region's borders take from the width, in widget heights."""
+VALUES = 0.4
+"""Where the values begin beside the labels of split properties, as a share of the width."""
 
 
 def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, width: float = 0.0) -> None:
@@ -25,6 +27,15 @@ def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: s
         row = layout.row()
         row.scale_y = 0.75
         row.label(text=line)
+
+
+def draw_note(column: bpy.types.UILayout, text: str, icon: str) -> None:
+    """Draw a line below the values of split properties, in red with the icon `ERROR`."""
+    split = column.split(factor=VALUES)
+    split.label()
+    row = split.row()
+    row.alert = icon == "ERROR"
+    row.label(text=text, icon=icon)
 
 
 def duration(seconds: float) -> str:

@@ -90,6 +90,18 @@ def known_obstacle(engine: str) -> Obstacle | None:
     return environments.state.obstacle if engine == ENGINE else None
 
 
+def may_generate(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Tell whether nothing is known to keep the chosen engine from running; if so, `operator` shows it. For `poll`.
+
+    In the background, where nobody sees it, the operator itself tells.
+    """
+    obstacle = known_obstacle(context.scene.espalier.engine)
+    if obstacle is None or bpy.app.background:
+        return True
+    operator.poll_message_set(str(obstacle.error))
+    return False
+
+
 def ensure_ready() -> None:
     """Look whether TRELLIS.2 can run. Raises EspalierError with what keeps it from that."""
     environments.look(CUDA)

@@ -141,9 +141,7 @@ class _RowOperator:
             for item in chosen:
                 self.act(context, item)
         except EspalierError as error:
-            session.fail(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return session.refuse(self, error)
         return {"FINISHED"}
 
     def act(self, context: bpy.types.Context, target: bpy.types.Object) -> None:

@@ -114,7 +114,8 @@ def test_where_it_is_not_ready_everyone_says_why(
         bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(picture))
     assert espalier.module("operators.session").known_jobs() == [], "nothing is queued that cannot run"
     told = []
-    monkeypatch.setattr(espalier.module("operators.generate"), "bpy", SimpleNamespace(app=_Window, ops=bpy.ops))
+    for module in ("operators.generate", "operators.trellis2"):
+        monkeypatch.setattr(espalier.module(module), "bpy", SimpleNamespace(app=_Window, ops=bpy.ops))
     stub = SimpleNamespace(poll_message_set=told.append)
     assert not operator.poll.__func__(stub, bpy.context)
     assert told == [str(caught.value)]

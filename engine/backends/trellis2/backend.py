@@ -23,11 +23,12 @@ from .cache import Cache
 from .chain import Chain, Decoded
 from .checkpoint import Checkpoint, stage_models
 from .conditioner import load as load_features
-from .device import GIB, Device
+from .device import Device
 from .device import choose as choose_device
 from .export import Made, ensure_some, export, gltf_frame
 from .mapping import Arguments, arguments
 from .models import Models
+from .needs import GIB
 from .picture import prepare, write_thumbnail
 from .pipeline import Assembled, assemble, prepare_imports
 from .settings import Settings

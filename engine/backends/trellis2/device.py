@@ -14,7 +14,6 @@ import torch
 
 from ...errors import EspalierError
 from .compilers import compiler, needs_compiler
-from .needs import GIB as GIB
 
 
 class Device:

@@ -16,8 +16,9 @@ import torch
 
 from ...errors import EspalierError
 from .checkpoint import Checkpoint, ModelFiles, read_json
-from .device import GIB, Device, host_memory
+from .device import Device, host_memory
 from .memory import Plan
+from .needs import GIB
 
 SPARE_GIB = 6
 """What must be left of the machine's memory for its models to stay in it between stages."""
