@@ -71,8 +71,8 @@ def _until(environments, condition):
         time.sleep(0.01)
 
 
-def _slow(index):
-    index.faults.append(Fault("/files/", "slow", times=-1, seconds=0.05, step=500))
+def _slow(index, step=500):
+    index.faults.append(Fault("/files/", "slow", times=-1, seconds=0.05, step=step))
 
 
 def test_one_button_makes_it_ready_and_others_verify_repair_and_remove_it(environments, index):
@@ -211,6 +211,7 @@ def test_licenses_are_asked_for_before_anything_and_remembered(espalier, environ
 
 
 def test_the_command_installs_verifies_and_removes(main, environments, index, capfd):
+    _slow(index, step=10_000)
     assert main(["install", "cpu", "--yes"]) == 0
     text = capfd.readouterr().out
     assert "cpu: Background Removal: Not Installed" in text
@@ -230,6 +231,7 @@ def test_the_command_installs_verifies_and_removes(main, environments, index, ca
 
 
 def test_the_command_speaks_json(main, environments, index, capfd):
+    _slow(index, step=10_000)
     assert main(["install", "cpu", "--yes", "--json"]) == 0
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert events[0]["event"] == "environment"
