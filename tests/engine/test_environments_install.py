@@ -19,6 +19,8 @@ from tests.engine.environment_harness import CLOSED, House, finish, machine
 from tests.support.index_server import serving
 from tests.support.tiny_wheels import EXPLICIT, entry, profile_wheels, write_lock
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def with_a_graphics_card(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ from engine.workers.launch import current_launch
 from tests.engine.queue_harness import drive, open_queue
 from tests.support.meshes import bumpy_sphere
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 MUG = ROOT / "tests" / "data" / "mug.png"
 SMALL = {"resolution": "512", "texture_size": "1024"}

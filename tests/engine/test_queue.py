@@ -29,6 +29,8 @@ from tests.engine.queue_harness import (
     transitions,
 )
 
+pytestmark = pytest.mark.once
+
 WAY = [State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING, State.READY]
 Open = Callable[..., JobQueue]
 

@@ -15,6 +15,8 @@ from engine.jobs.job import State
 from engine.jobs.queue import JobQueue
 from tests.engine.queue_harness import drive, library, processes, request, scripted
 
+pytestmark = pytest.mark.once
+
 Open = Callable[..., JobQueue]
 MANY: dict[str, Any] = {"slots": {"draft": 16}, "room": {"draft": 8}, "free": frozenset()}
 KEY = "sk-empiriolabs-0123456789abcdef"

@@ -20,6 +20,8 @@ from tests.support.api_faults import Fault
 from tests.support.api_forms import FORMS
 from tests.support.api_server import ApiServer
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
 @pytest.mark.parametrize("form", FORMS)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the tests in every environment whose CPython is on this machine, and say what was skipped and why.
 
-    python tests/support/everything.py [--summary FILE] [pytest arguments]
+    python tests/support/everything.py [--summary FILE] [--once] [pytest arguments]
 
 Ends with what each part came to, pytest's own closing lines, which also go into FILE, and with 1 if any part failed.
 """
@@ -29,7 +29,7 @@ PARTS = {
     "server-3.11": ("the server", "tests/server", "3.11"),
 }
 AGAIN = {"engine-3.13": "engine-3.11", "bpy-4.2": "bpy-4.5", "bpy-5.2": "bpy-4.5"}
-"""Part -> the part that has run what is marked `once`, where its CPython is on this machine too."""
+"""Part -> the part that runs what is marked `once`, where its CPython is on this machine too; for `--once`."""
 NOT_AGAIN = ("-m", "not registry and not once")
 CLOSING = re.compile(r"^(=+ )?.*\b(passed|failed|error|errors|no tests ran|deselected)\b.* in [\d.]+s.*$")
 ENVIRONMENTS = (sys.executable, str(ROOT / "wheels" / "environments.py"))
@@ -40,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests in every environment of this machine.")
     parser.add_argument("--summary", type=Path, help="also write the closing lines to this file")
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help="run these parts; by default, all")
+    parser.add_argument("--once", action="store_true", help="test in one environment what is marked so")
     options, arguments = parser.parse_known_args()
     listing = subprocess.run([*ENVIRONMENTS, "list"], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     here = listing.stdout.split()
@@ -51,7 +52,7 @@ def main() -> int:
             lines.append(f"SKIPPED {what}: CPython {version} with its venv module is not on this machine")
             continue
         print(f"=== {what}", flush=True)
-        fewer = AGAIN.get(name) in here
+        fewer = options.once and AGAIN.get(name) in here
         if fewer:
             lines.append(f"LEFT OUT of {what}: what is marked `once`, which {AGAIN[name]} runs")
         status, closing = run(name, [*found(places), *(NOT_AGAIN if fewer else ()), *arguments])
