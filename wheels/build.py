@@ -4,8 +4,9 @@
     python wheels/build.py [--platform PLATFORM|this|all] [--python 3.11|3.13|all] [--output FOLDER]
 
 Prints the path of each zip. It carries the wheels that Blender installs, which its manifest lists, and as plain files
-those that environments are built with. Files are stored rather than deflated: the wheels inside are compressed already,
-and the output of a deflater depends on the machine's zlib.
+those that environments are built with. Wheels are stored, being compressed already; modules and tables are compressed
+with bzip2, whose output is the same everywhere, which a deflater's is not. The manifest, which other tools than Blender
+look for in the zip, and the license are stored.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ FILES = ("LICENSE", "__init__.py", "wheels/NOTICES.md")
 PACKAGES = ("engine", "operators", "panels")
 SUFFIXES = frozenset({".py", ".json", ".png", ".toml"})
 EPOCH = (2000, 1, 1, 0, 0, 0)
+COMPRESSED = frozenset({".py", ".json"})
 LARGEST = 90_000_000
 """The most bytes that a zip may have, unless it is a bundle for work without a network."""
 
@@ -90,6 +92,7 @@ def _add(archive: zipfile.ZipFile, member: str, content: Path | bytes) -> None:
         archive.writestr(info, content)
         return
     info.file_size = content.stat().st_size
+    info.compress_type = zipfile.ZIP_BZIP2 if content.suffix in COMPRESSED else zipfile.ZIP_STORED
     with content.open("rb") as source, archive.open(info, "w") as target:
         shutil.copyfileobj(source, target, 1 << 20)
 
