@@ -95,6 +95,7 @@ def test_a_folder_becomes_assets_and_a_report_and_is_not_made_twice(main, tmp_pa
     assert not [item for item in bpy.data.objects if item.type == "MESH"]
 
 
+@pytest.mark.once
 def test_wrong_rows_are_all_told_before_anything_starts(main, folder, tmp_path, library, capfd):
     manifest = folder / "list.csv"
     manifest.write_text("image;texture_size;seed\na.png;1024;1\nb.png;700;x\ngone.png;1024;1\n", "utf-8")
@@ -108,6 +109,7 @@ def test_wrong_rows_are_all_told_before_anything_starts(main, folder, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -128,12 +130,14 @@ def test_wrong_arguments_give_exit_code_2(main, arguments, sentence, capfd):
     assert sentence in capfd.readouterr().err
 
 
+@pytest.mark.once
 def test_an_output_that_cannot_be_written_is_told_before_any_work(main, folder, tmp_path, capfd):
     (tmp_path / "file").write_text("in the way")
     assert main(["batch", str(folder), "-o", str(tmp_path / "file" / "out")]) == 1
     assert "cannot be written" in capfd.readouterr().err
 
 
+@pytest.mark.once
 def test_a_link_does_not_lead_out_of_the_output(main, tmp_path, capfd):
     draw(tmp_path / "in" / "x" / "a.png")
     (tmp_path / "out").mkdir()
@@ -144,6 +148,7 @@ def test_a_link_does_not_lead_out_of_the_output(main, tmp_path, capfd):
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+@pytest.mark.once
 def test_shards_make_everything_once_side_by_side(main, folder, tmp_path, capfd):
     output = tmp_path / "out"
     shutil.copy(folder / "a.png", folder / "A.webp")  # the two would have one name on some systems
@@ -156,6 +161,7 @@ def test_shards_make_everything_once_side_by_side(main, folder, tmp_path, capfd)
     assert events(capfd)[0]["done"] == 4
 
 
+@pytest.mark.once
 def test_fail_fast_begins_nothing_more(main, folder, tmp_path, capfd):
     (folder / "a.png").write_bytes(b"this is not an image")
     for number in range(5):
@@ -168,6 +174,7 @@ def test_fail_fast_begins_nothing_more(main, folder, tmp_path, capfd):
     assert counts["waiting"] == 0
 
 
+@pytest.mark.once
 def test_ctrl_c_finishes_what_runs_and_the_next_run_goes_on(main, espalier, folder, tmp_path, capfd, monkeypatch):
     for number in range(2):
         draw(folder / f"d{number}.png", number)
@@ -194,6 +201,7 @@ def test_ctrl_c_finishes_what_runs_and_the_next_run_goes_on(main, espalier, fold
     assert events(capfd)[0]["done"] == ended["ready"]
 
 
+@pytest.mark.once
 def test_ctrl_c_twice_stops_what_runs(main, espalier, folder, tmp_path, capfd, monkeypatch):
     told = espalier.module("operators.command.batch_report").BatchReport
     pressed = []
@@ -209,6 +217,7 @@ def test_ctrl_c_twice_stops_what_runs(main, espalier, folder, tmp_path, capfd, m
     assert report(tmp_path / "out")["counts"]["done"] == 0
 
 
+@pytest.mark.once
 def test_a_full_disk_stops_the_batch_and_loses_nothing(main, espalier, folder, tmp_path, capfd, monkeypatch):
     module = espalier.module("operators.command.batch_deliver")
 
@@ -311,6 +320,7 @@ def test_a_row_has_settings_of_its_own_and_all_that_is_wanted(main, espalier, fo
     assert levels == {"椅子_LOD0": 0, "椅子_LOD1": 1}
 
 
+@pytest.mark.once
 def test_a_budget_is_kept_and_what_is_paid_for_is_not_paid_twice(main, server, folder, tmp_path, capfd):
     arguments = ["batch", str(folder), "-o", str(tmp_path / "out"), "--engine", "remote", "--json", *SMALL]
     assert main([*arguments, "--budget-usd", "0.06"]) == 3
@@ -323,6 +333,7 @@ def test_a_budget_is_kept_and_what_is_paid_for_is_not_paid_twice(main, server, f
     assert server.billed == 3
 
 
+@pytest.mark.once
 def test_nothing_is_spent_above_the_limit_unasked(main, server, preferences, folder, tmp_path, capfd):
     preferences.ask_above_usd = 0.04
     arguments = ["batch", str(folder), "-o", str(tmp_path / "out"), "--engine", "remote", *SMALL]
@@ -333,6 +344,7 @@ def test_nothing_is_spent_above_the_limit_unasked(main, server, preferences, fol
     assert server.billed == 1
 
 
+@pytest.mark.once
 def test_a_batch_stops_where_every_image_would_fail_alike(main, server, folder, tmp_path, capfd):
     for number in range(6):
         draw(folder / f"d{number}.png", number)
@@ -344,6 +356,7 @@ def test_a_batch_stops_where_every_image_would_fail_alike(main, server, folder, 
     assert sum(row["state"] == "skipped" for row in rows) >= 3
 
 
+@pytest.mark.once
 def test_nothing_begins_without_the_environment_of_its_engine(main, folder, tmp_path, capfd):
     assert main(["batch", str(folder), "-o", str(tmp_path / "out"), "--engine", "trellis2"]) == 1
     assert "The environment cuda " in capfd.readouterr().err

@@ -48,6 +48,7 @@ def test_an_image_becomes_a_glb_a_blend_and_a_preview(main, picture, tmp_path, c
     assert all(i.packed_file for i in bpy.data.images if i.type == "IMAGE" and i.users)
 
 
+@pytest.mark.once
 def test_several_images_one_bad_gives_exit_code_1_and_keeps_the_good(main, picture, tmp_path, capfd):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"this is not an image")
@@ -59,6 +60,7 @@ def test_several_images_one_bad_gives_exit_code_1_and_keeps_the_good(main, pictu
     assert "1 of 2" in captured.out
 
 
+@pytest.mark.once
 def test_json_is_one_event_a_line_and_nothing_else(main, picture, tmp_path, capfd):
     assert main(["generate", str(picture), "-o", str(tmp_path / "x.glb"), "--json", *SMALL]) == 0
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
@@ -72,6 +74,7 @@ def test_json_is_one_event_a_line_and_nothing_else(main, picture, tmp_path, capf
     assert events[-1] == {"event": "done", "ready": 1, "failed": 0}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -114,6 +117,7 @@ def test_help_lists_every_parameter_with_range_and_default(main, espalier, capfd
         assert re.search(rf"--{parameter.name}(?![\w-]).{{1,300}}?{re.escape(expected)}\b", text), parameter.name
 
 
+@pytest.mark.once
 def test_an_unwritable_output_is_told_before_any_work(main, picture, tmp_path, capfd):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

@@ -97,6 +97,7 @@ def test_one_button_makes_it_ready_and_others_verify_repair_and_remove_it(enviro
     assert environments.known("cpu").condition == "installable"
 
 
+@pytest.mark.once
 def test_blender_is_free_meanwhile_and_another_file_may_be_opened(espalier, environments):
     start = time.monotonic()
     environments.begin("install", "cpu")
@@ -108,6 +109,7 @@ def test_blender_is_free_meanwhile_and_another_file_may_be_opened(espalier, envi
     assert environments.known("cpu").condition == "ready"
 
 
+@pytest.mark.once
 def test_cancel_is_at_once_and_the_next_install_goes_on(environments, index):
     _slow(index)
     environments.begin("install", "cpu")
@@ -154,6 +156,7 @@ def _alive(pid):
     pytest.skip("there is no /proc to look into")
 
 
+@pytest.mark.once
 def test_without_online_access_nothing_is_asked_and_the_preference_is_named(environments, preferences, refused):
     preferences.index_url = PUBLIC
     assert not bpy.app.online_access
@@ -165,6 +168,7 @@ def test_without_online_access_nothing_is_asked_and_the_preference_is_named(envi
         environments.begin("repair", "cpu")
 
 
+@pytest.mark.once
 def test_where_the_command_line_decided_that_is_named(environments, preferences, refused, monkeypatch):
     preferences.index_url = PUBLIC
     app = SimpleNamespace(online_access=False, online_access_override=True, background=True)
@@ -173,6 +177,7 @@ def test_where_the_command_line_decided_that_is_named(environments, preferences,
         environments.begin("install", "cpu")
 
 
+@pytest.mark.once
 def test_what_came_with_the_zip_needs_no_network(espalier, environments, preferences, wheels, monkeypatch):
     preferences.index_url = PUBLIC
     table = espalier.module("engine.environments.places")
@@ -184,6 +189,7 @@ def test_what_came_with_the_zip_needs_no_network(espalier, environments, prefere
     assert environments.known("cpu").condition == "ready"
 
 
+@pytest.mark.once
 def test_a_fault_is_told_with_its_remedy_and_the_button_goes_on(environments, index):
     index.faults.append(Fault("/simple/", "portal", times=-1))
     with pytest.raises(RuntimeError, match="Sign in to the network"):
@@ -194,6 +200,7 @@ def test_a_fault_is_told_with_its_remedy_and_the_button_goes_on(environments, in
     assert environments.state.error is None
 
 
+@pytest.mark.once
 def test_licenses_are_asked_for_before_anything_and_remembered(espalier, environments, refused, monkeypatch):
     monkeypatch.setenv("ESPALIER_ASSUME_GPU", "1")
     licences = espalier.module("engine.environments.licences")
@@ -210,6 +217,7 @@ def test_licenses_are_asked_for_before_anything_and_remembered(espalier, environ
     assert not environments.find_unagreed("cuda"), "they are remembered"
 
 
+@pytest.mark.once
 def test_the_command_installs_verifies_and_removes(main, environments, index, capfd):
     _slow(index, step=10_000)
     assert main(["install", "cpu", "--yes"]) == 0
@@ -230,6 +238,7 @@ def test_the_command_installs_verifies_and_removes(main, environments, index, ca
     assert _condition(environments) == "installable"
 
 
+@pytest.mark.once
 def test_the_command_speaks_json(main, environments, index, capfd):
     _slow(index, step=10_000)
     assert main(["install", "cpu", "--yes", "--json"]) == 0
@@ -243,6 +252,7 @@ def test_the_command_speaks_json(main, environments, index, capfd):
     assert events[-1]["event"] == "done"
 
 
+@pytest.mark.once
 def test_without_a_terminal_the_command_asks_for_yes(main, environments, index, capfd):
     assert main(["install", "cpu"]) == 2
     told = capfd.readouterr()
@@ -252,6 +262,7 @@ def test_without_a_terminal_the_command_asks_for_yes(main, environments, index, 
     assert not environments.places().root.exists()
 
 
+@pytest.mark.once
 def test_the_command_takes_an_index_of_its_own(main, environments, preferences, index, capfd):
     preferences.index_url = PUBLIC
     assert main(["install", "cpu", "--yes"]) == 1
@@ -260,6 +271,7 @@ def test_the_command_takes_an_index_of_its_own(main, environments, preferences, 
     assert preferences.index_url == PUBLIC, "the preferences stay as they are"
 
 
+@pytest.mark.once
 def test_ctrl_c_stops_the_command_and_the_same_command_goes_on(main, environments, index, capfd):
     _slow(index)
 
@@ -281,6 +293,7 @@ def test_ctrl_c_stops_the_command_and_the_same_command_goes_on(main, environment
     assert index.sent < sent + sum(map(len, (data for files in index.offer.files.values() for data in files.values())))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -295,6 +308,7 @@ def test_wrong_arguments_are_told(main, arguments, word, capfd):
     assert word in capfd.readouterr().err
 
 
+@pytest.mark.once
 def test_the_command_shows_licenses_and_takes_them_by_name(main, environments, monkeypatch, capfd):
     monkeypatch.setenv("ESPALIER_ASSUME_GPU", "1")
     assert main(["install", "weights", "--yes"]) == 1, "nothing needs them yet"
@@ -308,6 +322,7 @@ def test_the_command_shows_licenses_and_takes_them_by_name(main, environments, m
     assert "IS-Net" in told.out
 
 
+@pytest.mark.once
 def test_the_command_tells_how_each_stands(main, environments, capfd):
     assert main(["install", "--list", "--json"]) == 0
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]

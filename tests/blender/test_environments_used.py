@@ -10,6 +10,8 @@ from pathlib import Path
 import bpy
 import pytest
 
+pytestmark = pytest.mark.once
+
 TIMEOUT_S = 90.0
 
 

@@ -175,6 +175,7 @@ def test_a_source_that_is_gone_is_told(espalier, made):
         bpy.ops.espalier.rebuild("EXEC_DEFAULT", **SMALL)
 
 
+@pytest.mark.once
 def test_the_command_writes_a_file_for_each_level(espalier, made, tmp_path, capfd):
     main = espalier.module("operators.command").main
     read_glb = espalier.module("engine.mesh.glb").read_glb
@@ -227,11 +228,13 @@ def test_the_command_saves_all_levels_in_one_blend(espalier, made, tmp_path, cap
     ]
 
 
+@pytest.mark.once
 def test_a_rebuild_goes_lower_than_a_generation(espalier, made):
     bpy.ops.espalier.rebuild("EXEC_DEFAULT", **{**SMALL, "decimation_target": 600})
     assert 500 < len(made.data.polygons) <= 605
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -248,6 +251,7 @@ def test_wrong_arguments_give_exit_code_2(espalier, arguments, sentence, capfd):
     assert sentence in capfd.readouterr().err
 
 
+@pytest.mark.once
 def test_a_missing_file_gives_exit_code_1(espalier, tmp_path, capfd):
     main = espalier.module("operators.command").main
     assert main(["rebuild", str(tmp_path / "no.glb"), "-o", str(tmp_path / "out.glb")]) == 1

@@ -65,6 +65,7 @@ def test_the_image_of_the_panel_is_sent_also_where_it_has_no_file(espalier, serv
     assert [o.name for o in bpy.data.objects if o.type == "MESH"] == ["painted"]
 
 
+@pytest.mark.once
 def test_without_online_access_nothing_is_sent_and_the_preference_is_named(espalier, preferences, session, picture):
     preferences.api_key = KEY
     assert not bpy.app.online_access
@@ -77,6 +78,7 @@ def test_without_online_access_nothing_is_sent_and_the_preference_is_named(espal
     assert session.session.queue is None, "not even a worker was started"
 
 
+@pytest.mark.once
 def test_where_the_command_line_decided_that_is_named(espalier, preferences, monkeypatch):
     account = espalier.module("operators.account")
     app = SimpleNamespace(online_access=False, online_access_override=True)
@@ -93,6 +95,7 @@ def test_enabling_does_not_import_what_only_the_remote_engine_needs():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.once
 def test_online_access_is_looked_at_when_the_job_is_handed_over(espalier, preferences, session, picture):
     """A job of an earlier time, or one that waited, meets the preference as it is then."""
     preferences.api_key = KEY
@@ -101,6 +104,7 @@ def test_online_access_is_looked_at_when_the_job_is_handed_over(espalier, prefer
     assert session.known_jobs()[0].error.code == "remote_offline"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("address", "code"),
     [("http://api.example.com", "remote_url_insecure"), ("https://user:pw@example.com", "remote_url_invalid")],
@@ -113,6 +117,7 @@ def test_an_unsafe_address_is_refused_with_the_reason(espalier, preferences, ses
     assert "pw" not in str(session.session.error)
 
 
+@pytest.mark.once
 def test_the_address_in_the_environment_comes_first(espalier, preferences, monkeypatch):
     account = espalier.module("operators.account")
     assert account.address() == VENDOR
@@ -144,6 +149,7 @@ def test_the_key_is_in_the_preferences_alone(espalier, server, session, user_res
         assert not {name for name in dict(owner.properties) if "key" in name or "url" in name}
 
 
+@pytest.mark.once
 def test_a_worker_is_not_started_with_the_key(espalier, server, session, picture):
     if not os.path.isdir("/proc/self"):
         pytest.skip("there is no /proc to look into")
@@ -189,6 +195,7 @@ def test_test_key_tells_who_answers_and_what_is_left(espalier, server, preferenc
     assert "alsowrong" not in str(caught.value)
 
 
+@pytest.mark.once
 def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, server, session, picture):
     server.script.add(Fault("create", "reset_answered"))
     job = _submit(espalier, picture, resolution="512")
@@ -220,6 +227,7 @@ def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, 
     assert server.billed == 1
 
 
+@pytest.mark.once
 def test_an_asset_whose_answer_was_lost_is_fetched_and_not_paid_for_again(espalier, server, session, picture):
     server.form = FORMS["documented"]
     espalier.module("operators.pricing").refresh()
@@ -240,6 +248,7 @@ def test_an_asset_whose_answer_was_lost_is_fetched_and_not_paid_for_again(espali
     assert session.spent().all == pytest.approx(2 * PRICES["512"])
 
 
+@pytest.mark.once
 def test_cancelling_tells_that_it_may_be_billed(espalier, server, session, picture):
     server.form, server.book.job_s = FORMS["documented"], 600.0
     job = _submit(espalier, picture, resolution="512")
@@ -259,6 +268,7 @@ def test_cancelling_tells_that_it_may_be_billed(espalier, server, session, pictu
     assert "espalier.retry" in shown.operators
 
 
+@pytest.mark.once
 def test_a_failure_of_the_server_is_told_with_its_remedy(espalier, server, session, picture):
     server.book.balance = 0.01
     with pytest.raises(RuntimeError, match=r"(?s)balance of 0\.01 USD is too low.*Top up"):

@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.api_server import KEY
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def main(espalier):

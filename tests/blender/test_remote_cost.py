@@ -15,6 +15,7 @@ def _main(espalier):
     return drawn(panel, bpy.context.scene, bpy.context.preferences)
 
 
+@pytest.mark.once
 def test_the_price_is_the_tables_until_the_server_tells_another(espalier, server, preferences, session):
     pricing = espalier.module("operators.pricing")
     preferences.base_url = ""
@@ -57,6 +58,7 @@ def test_the_panel_shows_price_limit_and_spending(espalier, server, preferences,
     assert "screen.userpref_show" not in shown.operators
 
 
+@pytest.mark.once
 def test_the_settings_keep_to_what_the_server_takes(espalier, server, session, picture):
     described = server.book.model()
     for parameter in described["supported_parameters"]:
@@ -86,6 +88,7 @@ def test_the_settings_keep_to_what_the_server_takes(espalier, server, session, p
     assert not session.session.notice
 
 
+@pytest.mark.once
 def test_above_the_limit_the_person_is_asked(espalier, server, preferences, picture):
     generate = espalier.module("operators.generate").ESPALIER_OT_generate
     asked, done = [], []

@@ -9,6 +9,8 @@ import bpy
 import pytest
 from PIL import Image, ImageDraw
 
+pytestmark = pytest.mark.once
+
 TIMEOUT_S = 60.0
 
 KILLED = """
