@@ -121,6 +121,7 @@ def test_another_choice_makes_it_out_of_date_and_the_next_picture_is_another(cut
         bpy.ops.espalier.generate("EXEC_DEFAULT", **SMALL)
 
 
+@pytest.mark.once
 def test_settings_changed_while_it_is_made_are_not_lost(cutout, chosen, window):
     cutout.want(bpy.context.scene, anew=True)
     cutout.step()
@@ -231,6 +232,7 @@ def test_a_painted_image_is_read_anew_and_its_pixels_leave_the_main_thread(cutou
     assert Path(cutout.state.about["path"]).parent == cutout.inputs()
 
 
+@pytest.mark.once
 def test_the_main_thread_is_free_while_it_is_made(cutout, chosen, plain, window):
     """What is done in one go is small; a bound that a loaded machine keeps, far below what cutting out takes."""
     Image.open(plain).resize((1500, 1000)).save(plain)
@@ -250,6 +252,7 @@ def test_the_main_thread_is_free_while_it_is_made(cutout, chosen, plain, window)
     assert longest < 0.016 * 4, f"{longest * 1000:.1f} ms of {(time.process_time() - began) * 1000:.0f}"
 
 
+@pytest.mark.once
 def test_an_answer_that_was_forgotten_is_asked_for_again(cutout, chosen, window, session):
     cutout.want(bpy.context.scene, anew=True)
     deadline = time.monotonic() + TIMEOUT_S

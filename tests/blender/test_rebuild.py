@@ -104,6 +104,7 @@ def test_the_timer_exchanges_it_while_the_artist_goes_on(espalier, made):
     assert len([o for o in bpy.data.objects if o.type == "MESH"]) == 1
 
 
+@pytest.mark.once
 def test_it_starts_from_the_original_each_time(made):
     first = made["espalier"]["job"]
     bpy.ops.espalier.rebuild("EXEC_DEFAULT", **SMALL)
@@ -114,6 +115,7 @@ def test_it_starts_from_the_original_each_time(made):
     assert len(made.data.polygons) > 3600
 
 
+@pytest.mark.once
 def test_a_mesh_that_was_moved_within_its_object_stays_where_it_is(made):
     made.data.transform(Matrix.Translation((0.3, -0.2, 5.0)) @ Matrix.Rotation(0.7, 4, "X") @ Matrix.Scale(3.0, 4))
     before = box(made)
@@ -150,6 +152,7 @@ def test_levels_come_as_a_collection_and_the_object_stays(made):
         assert np.abs(box(item) - box(made)).max() < 0.03
 
 
+@pytest.mark.once
 def test_what_cannot_be_kept_is_told(espalier, made):
     made.shape_key_add(name="Basis")
     group = made.vertex_groups.new(name="Top")
@@ -203,6 +206,7 @@ def test_the_command_writes_a_file_for_each_level(espalier, made, tmp_path, capf
     assert material.base_color.mime == "image/webp"
 
 
+@pytest.mark.once
 def test_the_command_saves_all_levels_in_one_blend(espalier, made, tmp_path, capfd):
     main = espalier.module("operators.command").main
     source = espalier.module("operators.rebuild").source_of(made)

@@ -60,6 +60,7 @@ def test_before_and_after_are_told_and_revert_goes_back_step_by_step(espalier: A
     assert len(bpy.data.meshes) == 1
 
 
+@pytest.mark.once
 def test_also_after_saving_and_opening_the_file(espalier: Any, made: bpy.types.Object, tmp_path: Path) -> None:
     faces, name = len(made.data.polygons), made.name
     rebuild(3000)
