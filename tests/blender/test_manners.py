@@ -189,6 +189,26 @@ def test_modal_operators_let_all_through_but_what_they_ask_for(espalier: Any) ->
                     assert operator.modal(SimpleNamespace(), None, event) == {"PASS_THROUGH"}, (kind, value)
 
 
+def test_an_operator_that_leaves_its_work_to_a_modal_one_does_not_wait_itself(
+    espalier: Any, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blender would keep it for ever: the memory that it did not free it tells when it quits."""
+    answer = {"RUNNING_MODAL"}
+    calls = SimpleNamespace(generate=lambda *_a, **_k: answer, pick_place=lambda *_a, **_k: answer)
+    stand_in = SimpleNamespace(ops=SimpleNamespace(espalier=calls), data=bpy.data)
+    monkeypatch.setattr(module("operators.picking"), "bpy", stand_in)
+    monkeypatch.setattr(module("operators.picking"), "under_mouse", lambda *_a: None)
+    monkeypatch.setattr(module("operators.editor_menus"), "bpy", stand_in)
+    image = bpy.data.images.load(str(picture))
+    pressed = SimpleNamespace(properties=bpy.types.Operator, bl_idname="ESPALIER_OT_generate", image=image.name)
+    monkeypatch.setattr(module("operators.picking"), "_given", lambda _operator: {})
+    generate_image = module("operators.editor_menus").ESPALIER_OT_generate_image
+    for expected in ({"INTERFACE"}, {"CANCELLED"}):
+        assert module("operators.picking").pick(pressed, bpy.context, None) == expected
+        assert generate_image._generate(pressed, bpy.context, "INVOKE_DEFAULT") == expected
+        answer = {"CANCELLED"}
+
+
 def others(how: str, tmp_path: Path) -> bpy.types.Collection:
     """Return a collection with an object, which is not ours to change or not seen, as the active one."""
     home = bpy.data.collections.new("Props")
