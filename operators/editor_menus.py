@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import bpy
 
 from ..engine.errors import EspalierError
-from . import cutout, session
+from . import cutout, picking, session
 
 LONGEST = 1024
 """Pixels on the longest side of a capture: what the models look at."""
@@ -59,7 +59,7 @@ class ESPALIER_OT_generate_image(bpy.types.Operator):
         if context.scene.espalier.image != image:
             context.scene.espalier.image = image
         try:
-            return bpy.ops.espalier.generate(how)
+            return picking.handed_on(bpy.ops.espalier.generate(how))
         except RuntimeError as error:
             # Generate has told the person already; its report is raised here.
             self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
