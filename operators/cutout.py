@@ -42,9 +42,11 @@ def cache() -> Path:
 class Preview:
     """What is known. `shown` is the choice that `note` or `error` is about, `about` what was asked for it.
 
-    `source` is the image that was read last, with its file.
+    `source` is the image that was read last, with its file. `follows` is whether something was chosen since the file
+    was opened, so that the picture follows what is chosen from then on.
     """
 
+    follows: bool = False
     scene: str = ""
     wanted: bool = False
     anew: bool = False
@@ -91,7 +93,7 @@ def want(scene: bpy.types.Scene, anew: bool = False) -> None:
     """
     if bpy.app.background:
         return
-    state.scene, state.wanted, state.anew = scene.name, True, state.anew or anew
+    state.follows, state.scene, state.wanted, state.anew = True, scene.name, True, state.anew or anew
     if not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=STEP_S, persistent=True)
     session.redraw()
@@ -160,6 +162,7 @@ def _begin() -> None:
     state.wanted = False
     if scene is None or choice is None:
         forget()
+        state.follows = True
         session.redraw()
         return
     state.asked = choice
@@ -261,7 +264,7 @@ def _file_opened(*_args: object) -> None:
 
 @bpy.app.handlers.persistent
 def _undone(scene: bpy.types.Scene, *_args: object) -> None:
-    if state.shown is not None and not is_shown(scene.espalier):
+    if state.follows and state.shown != choice_of(scene.espalier):
         want(scene, anew=True)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 15.0
 """How often the free graphics memory is looked up while TRELLIS.2 is chosen."""
+_MANY = 99
 _WORKING_S = 0.2
 _FIRST_S = 1.5
 _MIB = 1 << 20
@@ -29,9 +30,13 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is known beforehand, in a line, and what stands against it, with what would help."""
+    """What is known beforehand, in a line, and what stands against it, with what would help.
+
+    `longest` is the line as it is while many others come first: what is below it must not move as jobs come and go.
+    """
 
     words: str
+    longest: str
     problem: EspalierError | None = None
 
 
@@ -57,10 +62,16 @@ def forecast(settings: bpy.types.PropertyGroup) -> Forecast:
             words.append(memory)
     elif engine == account.ENGINE:
         words.append(_price(settings.resolution))
-    before = _ahead(engine)
-    if before:
-        words.append(f"after {before} other{'s' if before > 1 else ''}")
-    return Forecast(", ".join([_time(settings, plan), *words]), problem)
+    words.insert(0, _time(settings, plan))
+    if engine == account.ENGINE:
+        return Forecast(", ".join(words), ", ".join(words), problem)
+    ahead = _ahead(engine)
+    told = [*words, _others(ahead)] if ahead else words
+    return Forecast(", ".join(told), ", ".join([*words, _others(max(ahead, _MANY))]), problem)
+
+
+def _others(count: int) -> str:
+    return f"after {count} other{'s' if count > 1 else ''}"
 
 
 def _time(settings: bpy.types.PropertyGroup, plan: Plan | None) -> str:
@@ -105,8 +116,6 @@ def _price(resolution: str) -> str:
 
 def _ahead(engine: str) -> int:
     """Return how many jobs of an engine of this machine, which makes one at a time, come first."""
-    if engine == account.ENGINE:
-        return 0
     return sum(job.active and job.request.engine == engine for job in session.known_jobs())
 
 

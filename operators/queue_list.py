@@ -11,6 +11,7 @@ import bpy
 
 from ..engine.jobs.job import Job, State
 from . import placing, session
+from .variations import VARIATIONS
 
 _ENDED = (State.FAILED, State.CANCELLED, State.IMPORTED)
 _ORDER = {
@@ -21,6 +22,10 @@ _ORDER = {
     State.IMPORTED: 4,
 }
 """What runs, what waits for the person, what waits for its turn, what failed, and what is done."""
+
+
+_last = ""
+"""The job of the list that was begun last, or is the first in line where none was, when the list was last seen to."""
 
 
 class EspalierQueueItem(bpy.types.PropertyGroup):
@@ -77,6 +82,12 @@ def file_of(job: Job) -> str:
     return str(job.placement.get("blend") or "")
 
 
+def title(job: Job) -> str:
+    """Return what a job is called: by its name, one of several seeds of an image by the seed first."""
+    seed = job.request.parameters.get("seed") if VARIATIONS in job.placement else None
+    return job.request.name if seed is None else f"Seed {seed}, {job.request.name}"
+
+
 def chosen() -> Job | None:
     """Return the job of the chosen row, None where the list is empty."""
     queue = bpy.context.window_manager.espalier_queue
@@ -86,20 +97,30 @@ def chosen() -> Job | None:
 
 
 def sync() -> None:
-    """Bring the rows up to date; the chosen job stays chosen. Not while drawing: Blender forbids changes then."""
+    """Bring the rows up to date. Not while drawing: Blender forbids changes then.
+
+    The chosen job stays chosen; where that is the one that was begun last, the next one that is begun takes its place.
+    """
+    global _last
     manager = bpy.context.window_manager
     if manager is None or not hasattr(manager, "espalier_queue"):
         return
     queue, jobs = manager.espalier_queue, shown()
     before = [item.job for item in queue.items]
-    if before == [job.id for job in jobs]:
-        return
-    last = before[queue.active] if 0 <= queue.active < len(before) else ""
-    queue.items.clear()
-    for job in jobs:
-        item = queue.items.add()
-        item.name, item.job = job.request.name, job.id
-    queue.active = next((number for number, job in enumerate(jobs) if job.id == last), 0)
+    now = [job.id for job in jobs]
+    picked = before[queue.active] if 0 <= queue.active < len(before) else ""
+    last = max(jobs, key=lambda job: job.started or 0.0).id if jobs else ""  # of several the first
+    if picked not in now or picked == _last:
+        picked = last
+    _last = last
+    if before != now:
+        queue.items.clear()
+        for job in jobs:
+            item = queue.items.add()
+            item.name, item.job = title(job), job.id
+    number = now.index(picked) if jobs else 0
+    if queue.active != number:
+        queue.active = number
 
 
 @bpy.app.handlers.persistent

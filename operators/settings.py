@@ -113,10 +113,11 @@ def _all_of(*updates: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return changed
 
 
-def _engine_chosen(self: EspalierSettings, _context: bpy.types.Context) -> None:
-    """See what an engine charges, or lacks, where somebody is going to look at it."""
+def _engine_chosen(self: EspalierSettings, context: bpy.types.Context) -> None:
+    """See what an engine charges, lacks, or sees of the image, where somebody is going to look at it."""
     if bpy.app.background:
         return
+    changed(self, context)
     if self.engine == ENGINE:
         pricing.refresh()
     elif self.engine == trellis2.ENGINE:

@@ -15,18 +15,29 @@ VALUES = 0.4
 """Where the values begin beside the labels of split properties, as a share of the width."""
 
 
-def draw_wrapped(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, width: float = 0.0) -> None:
-    """Draw `text` as labels broken at words, so that they fit into the region, or into `width` (pixels at scale 1)."""
+def draw_wrapped(
+    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, width: float = 0.0, longest: str = ""
+) -> None:
+    """Draw `text` as labels broken at words, so that they fit into the region, or into `width` (pixels at scale 1).
+
+    It takes no fewer lines than `longest` would.
+    """
+    lines = _wrapped(context, text, width)
+    room = len(_wrapped(context, longest, width)) if longest else 0
+    for line in [*lines, *[""] * (room - len(lines))]:
+        row = layout.row()
+        row.scale_y = 0.75
+        row.label(text=line)
+
+
+def _wrapped(context: bpy.types.Context, text: str, width: float) -> list[str]:
     style = context.preferences.ui_styles[0].widget
     scale = context.preferences.system.ui_scale
     blf.size(FONT, style.points * scale)
     average = blf.dimensions(FONT, text)[0] / max(len(text), 1)
     whole = width * scale if width else context.region.width
     usable = max(whole - MARGIN * 20.0 * scale, 40.0 * scale)
-    for line in textwrap.wrap(text, max(int(usable / max(average, 1.0)), 8)):
-        row = layout.row()
-        row.scale_y = 0.75
-        row.label(text=line)
+    return textwrap.wrap(text, max(int(usable / max(average, 1.0)), 8))
 
 
 def draw_note(column: bpy.types.UILayout, text: str, icon: str) -> None:

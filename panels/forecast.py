@@ -17,7 +17,7 @@ def draw_forecast(layout: bpy.types.UILayout, context: bpy.types.Context, settin
     mark.scale_y = 0.75  # as high as a line of the words beside it
     mark.label(text="", icon="ERROR" if told.problem is not None else "TIME")
     column = row.column(align=True)
-    draw_wrapped(column, context, told.words)
+    draw_wrapped(column, context, told.words, longest=told.longest)
     if told.problem is not None:
         red = column.column(align=True)
         red.alert = True

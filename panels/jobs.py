@@ -70,9 +70,9 @@ class ESPALIER_UL_jobs(bpy.types.UIList):
         split = layout.split(factor=NAMES, align=True)
         picture = thumbnails.icon_of(job)
         if picture:
-            split.label(text=job.request.name, icon_value=picture)
+            split.label(text=queue_list.title(job), icon_value=picture)
         else:
-            split.label(text=job.request.name, icon="MESH_DATA")
+            split.label(text=queue_list.title(job), icon="MESH_DATA")
         row = split.row(align=True)
         if job.active and job.state is not State.QUEUED:
             row.progress(factor=job.fraction, text=row_text(job))
@@ -131,15 +131,15 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
         """Draw what a row has no room for."""
         column = self.layout.column(align=True)
         if job.active:
-            draw_wrapped(column, context, f"{job.request.name}: {progress_text(job)}")
+            draw_wrapped(column, context, f"{queue_list.title(job)}: {progress_text(job)}")
         elif job.error is not None:
             if job.id == session.session.error_job and session.session.error is not None:
                 return  # it is told above
-            draw_wrapped(column, context, f"{job.request.name}: {job.error.cause}")
+            draw_wrapped(column, context, f"{queue_list.title(job)}: {job.error.cause}")
             draw_wrapped(column, context, job.error.remedy)
         elif job.started is not None and job.finished is not None:
             took = duration(job.finished - job.started)
-            draw_wrapped(column, context, f"{job.request.name}: {row_text(job)}, in {took}")
+            draw_wrapped(column, context, f"{queue_list.title(job)}: {row_text(job)}, in {took}")
         if job.note:
             draw_wrapped(column, context, job.note)
 

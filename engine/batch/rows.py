@@ -21,6 +21,8 @@ THUMBNAILS = "thumbnails"
 PARTS = ".parts"
 """The folder below the output that holds what becomes the one .blend of all assets at the end."""
 _BLOCK = 1 << 20
+_FAST_ENGINE = "trellis2"
+"""The one engine that has a fast mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,17 @@ def thumbnail_of(stem: PurePosixPath) -> PurePosixPath:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of a batch. `number` counts from 1 over all shards, `line` is that of the manifest or 0."""
+    """One image of a batch. `number` counts from 1 over all shards, `line` is that of the manifest or 0.
+
+    `fast` is whether TRELLIS.2 makes it in fast mode, which is an approximation.
+    """
 
     number: int
     line: int
     folder: PurePosixPath
     request: GenerationRequest
     lods: tuple[int, ...] = ()
+    fast: bool = False
 
     def levels(self, source: Path) -> RebuildRequest:
         """Return the request for the levels of detail of the finished asset `source`."""
@@ -81,7 +87,9 @@ class Row:
         """Return the key of the row whose image has the SHA-256 `content`: alike for what gives the same asset."""
         engine, values = self.request.engine, self.request.parameters
         counts = {n: v for n, v in values.items() if self.lods or BY_NAME[n].honoured_by(engine)}
-        data = {"content": content, "engine": engine, "settings": counts, "lods": list(self.lods)}
+        data: dict[str, Any] = {"content": content, "engine": engine, "settings": counts, "lods": list(self.lods)}
+        if self.fast:  # where it is not, keys are those of reports from before it counted
+            data["fast"] = True
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
@@ -99,11 +107,13 @@ def validate(
     defaults: Mapping[str, object],
     engines: Collection[str],
     lods: Sequence[object] = (),
+    fast: bool = False,
 ) -> tuple[list[Row], list[Fault]]:
     """Return a row for each of `entries` that is right, and all that is wrong with the others.
 
-    `engine` and `defaults` count where an entry says nothing; `engines` are those that can be used here. Raises
-    EspalierError for what would be wrong with every row: the defaults, or the levels of detail.
+    `engine` and `defaults` count where an entry says nothing; `engines` are those that can be used here; `fast` is
+    whether TRELLIS.2 is in fast mode. Raises EspalierError for what would be wrong with every row: the defaults, or
+    the levels of detail.
     """
     _check_engine(engine, engines)
     complete_parameters(defaults)
@@ -117,7 +127,8 @@ def validate(
             name = entry.name or asset_name(entry.image)
             try:
                 request = GenerationRequest.create(entry.image, entry.engine or engine, values, name)
-                rows.append(Row(number, entry.line, entry.folder, request, levels))
+                approximate = fast and request.engine == _FAST_ENGINE
+                rows.append(Row(number, entry.line, entry.folder, request, levels, approximate))
             except EspalierError as error:
                 errors.append(error)
         faults += [Fault(entry.line, error) for error in errors]
@@ -191,9 +202,11 @@ def name_rows(rows: Iterable[Row], names: Names) -> dict[int, PurePosixPath]:
     return {row.number: names.give(row.folder, row.request.name) for row in rows}
 
 
-def differing(request: GenerationRequest) -> dict[str, Any]:
-    """Return the settings of `request` that are not the defaults."""
-    return {name: value for name, value in request.parameters.items() if value != BY_NAME[name].default}
+def differing(row: Row) -> dict[str, Any]:
+    """Return the settings of `row` that are not the defaults."""
+    values = row.request.parameters
+    found: dict[str, Any] = {name: value for name, value in values.items() if value != BY_NAME[name].default}
+    return {**found, "fast": True} if row.fast else found
 
 
 def _ending(stem: PurePosixPath, text: str) -> PurePosixPath:

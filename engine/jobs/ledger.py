@@ -187,6 +187,19 @@ class Ledger:
 
         return self._wait(action)
 
+    def recall(self, wanted: Callable[[Job], bool]) -> list[Row]:
+        """Return all finished jobs of all owners that are `wanted`, newest first. Waits for the disk.
+
+        `wanted` is called in the ledger's thread.
+        """
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE state NOT IN ({_UNFINISHED}) ORDER BY created DESC"
+
+        def action(connection: sqlite3.Connection) -> list[Row]:
+            rows = (_row(values) for values in connection.execute(query))
+            return [row for row in rows if row is not None and wanted(row.job)]
+
+        return self._wait(action)
+
     def spent(self) -> Future[float]:
         """Return what is known to have been billed for all jobs of all owners, in USD."""
         query = "SELECT total(spent) FROM jobs"

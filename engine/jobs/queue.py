@@ -32,7 +32,7 @@ from .recovery import FREE, after_cancel, after_crash
 LEDGER = "ledger.sqlite3"
 MOST_ATTEMPTS = 3
 HISTORY = 500
-"""Finished jobs of earlier times that are shown; the ledger keeps all."""
+"""Finished jobs of earlier times that are known from the start; the ledger keeps all."""
 
 _ANSWERED_S = 3.0
 _SOON_S = 0.01
@@ -230,6 +230,15 @@ class JobQueue:
         self._files.submit(self._owner.sweep)
         self._files.submit(lambda: self._library.tidy(self._ledger.states))
         return [self._book.entry(row.job.id).job for row in rows]
+
+    def recall(self, wanted: Callable[[Job], bool]) -> None:
+        """Know finished jobs of earlier times that are `wanted`, however long ago they were. Waits for the disk.
+
+        `wanted` is called on another thread. Raises EspalierError if the ledger cannot be read.
+        """
+        for row in self._ledger.recall(wanted):
+            if row.job.id not in self._book.entries:
+                self._book.keep(row)
 
     # What a person sees.
 

@@ -90,7 +90,8 @@ def run(options: Batch) -> int:
 def _rows(options: Batch, report: BatchReport) -> tuple[list[Row], tuple[int, ...]]:
     """Return the rows of the whole input. Raises EspalierError, having told all that is wrong with a manifest."""
     entries = gather(options.given, options.output)
-    rows, faults = validate(entries, options.engine, options.settings, available(), options.lods)
+    fast = trellis2.settings().fast
+    rows, faults = validate(entries, options.engine, options.settings, available(), options.lods, fast)
     if faults and not faults[0].line:
         raise faults[0].error
     if faults:
@@ -131,7 +132,7 @@ def _record(row: Row, stem: PurePosixPath, known: Known) -> Record:
     if row.number in known.done:
         return replace(known.done[row.number], **told)
     key = known.keys.get(row.number, "")
-    return Record(**told, engine=request.engine, stem=stem.as_posix(), key=key, settings=differing(request))
+    return Record(**told, engine=request.engine, stem=stem.as_posix(), key=key, settings=differing(row))
 
 
 def _slots(options: Batch, rows: list[Row]) -> dict[str, int]:

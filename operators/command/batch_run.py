@@ -291,6 +291,12 @@ class BatchRun:
             if MARK in job.placement and job.state is State.QUEUED and not job.remote_id:
                 self._queue.cancel(job.id)
         delivered = {record.job for record in self._results.records if record.state == DONE}
+        keys = {key for key in self._keys.values() if key}
+
+        def wanted(job: Job) -> bool:
+            return job.id in delivered or str(job.placement.get(MARK, "")).removesuffix(LEVELS) in keys
+
+        self._queue.recall(wanted)
         found: dict[str, list[Job]] = {}
         for job in self._queue.jobs():
             key = job.placement.get(MARK)

@@ -229,11 +229,29 @@ def test_a_full_disk_stops_the_batch_and_loses_nothing(main, espalier, folder, t
     assert not files(tmp_path / "out")
     assert not list((tmp_path / "out").glob(".*"))
     monkeypatch.undo()
+    ledger = espalier.module("engine.jobs.ledger").Ledger
+    monkeypatch.setattr(ledger, "history", lambda self, limit: [])  # as after many jobs of other times
     assert main([*arguments, "--resume"]) == 0
     again = {row["job"] for row in report(tmp_path / "out")["rows"]}
     assert len(again) == 6
     assert set(failed.values()) <= again, "one was made a second time"
     assert len(files(tmp_path / "out")) == 6
+
+
+@pytest.mark.once
+def test_fast_mode_counts_whether_asked_for_or_preferred(espalier, preferences, folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("ESPALIER_FAST", raising=False)
+    batch, parse = espalier.module("operators.command.batch"), espalier.module("operators.command.arguments").parse
+    arguments = ["batch", str(folder), "-o", str(tmp_path / "out"), "--engine", "trellis2"]
+
+    def is_fast(*more):
+        options = parse([*arguments, *more])
+        with espalier.module("operators.trellis2").fast(options.fast):
+            return [row.fast for row in batch._rows(options, None)[0]]
+
+    assert (is_fast(), is_fast("--fast")) == ([False] * 3, [True] * 3)
+    preferences.fast_mode = True
+    assert is_fast() == [True] * 3
 
 
 @pytest.mark.once

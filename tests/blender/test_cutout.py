@@ -97,6 +97,36 @@ def test_the_preview_is_shown_and_says_how_the_subject_was_found(cutout, chosen,
     assert red[:, :192].sum() > 10 * red[:, 230:].sum()
 
 
+@pytest.mark.once
+def test_the_preview_follows_undo_also_from_where_there_was_no_image(cutout, chosen, window):
+    window()
+    bpy.ops.ed.undo_push(message="image")
+    chosen.image = None
+    bpy.ops.ed.undo_push(message="no image")
+    cutout.wait()
+    assert cutout.state.shown is None
+    bpy.ops.ed.undo()
+    settings = bpy.context.scene.espalier  # undo has read it anew
+    assert settings.image is not None
+    cutout.wait()
+    assert cutout.is_shown(settings)
+    bpy.ops.ed.redo()
+    cutout.wait()
+    assert cutout.state.shown is None
+
+
+@pytest.mark.once
+def test_the_preview_follows_the_engine(espalier, cutout, chosen, window, monkeypatch):
+    window()
+    settings = espalier.module("operators.settings")
+    monkeypatch.setattr(settings, "bpy", cutout.bpy)
+    monkeypatch.setattr(settings.pricing, "refresh", lambda: None)
+    chosen.engine = "remote"
+    assert not cutout.is_shown(chosen)
+    cutout.wait()
+    assert cutout.is_shown(chosen)
+
+
 def test_another_choice_makes_it_out_of_date_and_the_next_picture_is_another(cutout, chosen, window):
     window()
     first = set(cutout.cutout_icon._collection)
@@ -136,7 +166,7 @@ def test_settings_changed_while_it_is_made_are_not_lost(cutout, chosen, window):
 
 def test_nothing_is_done_in_the_background_until_it_is_needed(cutout, chosen, session):
     chosen.cutout.threshold = 0.5
-    assert cutout.state == cutout.Preview()
+    assert cutout.state == cutout.Preview(follows=True)
     assert session.session.queue is None
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
-from tests.support.drawing import drawn
+from tests.support.drawing import Drawing, drawn
 
 GIB = 1 << 30
 
@@ -97,6 +97,58 @@ def test_rows_are_in_the_order_of_the_line_and_the_chosen_one_stays_chosen(close
     rows.sync()
     assert _names(rows) == list("cba"), "what is cancelled comes after what waits"
     assert rows.chosen().id == jobs[2]
+
+
+@pytest.mark.once
+def test_the_chosen_row_follows_what_is_begun_until_another_is_chosen(closed, rows, asked):
+    jobs, queue = [closed.submit(asked(name)) for name in "abcd"], bpy.context.window_manager.espalier_queue
+
+    def begin(number, started):
+        closed._book.note(closed._book.entry(jobs[number]), state="running", started=started)
+        rows.sync()
+
+    def end(number):
+        closed._book.note(closed._book.entry(jobs[number]), state="imported", finished=time.time())
+        rows.sync()
+
+    rows.sync()
+    assert rows.chosen().id == jobs[0]
+    jobs.append(closed.submit(asked("e")))
+    rows.sync()
+    assert rows.chosen().id == jobs[0], "what only waits is not pushed in front"
+    begin(0, 10.0)
+    end(0)
+    assert rows.chosen().id == jobs[0]
+    begin(1, 20.0)
+    assert rows.chosen().id == jobs[1], "the one that was begun last was chosen, and is again"
+    queue.active = [item.job for item in queue.items].index(jobs[0])
+    end(1)
+    begin(2, 30.0)
+    assert rows.chosen().id == jobs[0], "the person looks at another one"
+    queue.active = [item.job for item in queue.items].index(jobs[2])
+    end(2)
+    begin(3, 40.0)
+    assert rows.chosen().id == jobs[3]
+    closed.clear([jobs[0], jobs[1], jobs[2]])
+    rows.sync()
+    assert _names(rows) == ["d", "e"]
+    assert rows.chosen().id == jobs[3]
+
+
+@pytest.mark.once
+def test_variations_are_told_from_each_other_by_their_seeds(closed, rows, asked, panel):
+    place = {"variations": {"group": "g", "index": 0, "count": 2}}
+    for seed in (7, 8):
+        closed.submit(asked(seed=seed), place)
+    closed.submit(asked(seed=9))
+    texts = panel().texts
+    assert [text for text in texts if "thing" in text] == [
+        "Seed 7, thing",
+        "Seed 8, thing",
+        "thing",
+        "Seed 7, thing: Waiting",
+    ]
+    assert _names(rows) == ["Seed 7, thing", "Seed 8, thing", "thing"]
 
 
 def test_what_has_ended_is_cleared_and_can_be_retried(closed, rows, asked, panel):
@@ -289,6 +341,28 @@ def test_the_time_is_that_of_earlier_jobs_once_there_are_some(espalier, session,
     assert forecast.forecast(settings).words.startswith("Roughly ")
     settings.resolution = "1536"
     assert forecast.forecast(settings).words == "About 4 s on two cores"
+
+
+@pytest.mark.once
+def test_what_is_below_the_forecast_does_not_move_as_jobs_come(espalier, closed, forecast, asked, panel):
+    text = espalier.module("operators.text")
+    settings = bpy.context.scene.espalier
+    for engine in ("draft", "trellis2", "remote"):
+        settings.engine = engine
+        told = []
+        for _ in range(3):
+            told.append(forecast.forecast(settings))
+            closed.submit(asked(engine=engine))
+        assert len({each.longest for each in told}) == 1
+        for width in range(160, 900, 40):
+            region = SimpleNamespace(width=width)
+            context = SimpleNamespace(preferences=bpy.context.preferences, region=region)
+            heights = set()
+            for each in told:
+                drawing = Drawing()
+                text.draw_wrapped(drawing, context, each.words, longest=each.longest)
+                heights.add(len(drawing.texts))
+            assert len(heights) == 1, (engine, width)
 
 
 MEMORY = [

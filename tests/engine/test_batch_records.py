@@ -73,6 +73,18 @@ def test_a_row_is_known_by_content_and_settings_and_not_by_its_name(folder: Path
     assert not match(rows_of(folder, output, ("1000",)), records, Wanted((1000,)), output).done
 
 
+def test_fast_mode_makes_another_asset_of_the_engine_that_has_it(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    entries, engines = gather(str(folder), output), ["draft", "trellis2"]
+    exact, fast = (validate(entries, "trellis2", {}, engines, fast=fast)[0] for fast in (False, True))
+    records = [made(exact[0], "a", output), made(exact[1], "b", output)]
+    assert match(exact, records, Wanted(), output).done.keys() == {1, 2}
+    assert not match(fast, records, Wanted(), output).done
+    assert (differing(exact[0]), differing(fast[0])) == ({}, {"fast": True})
+    draft = [validate(entries, "draft", {}, engines, fast=fast)[0][0].key("a") for fast in (False, True)]
+    assert draft[0] == draft[1], "the draft engine has no fast mode"
+
+
 def test_each_record_stands_for_one_row(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (folder / "b.png").write_bytes(b"a")
@@ -256,5 +268,5 @@ def test_the_pace_follows_what_has_just_been() -> None:
 
 def test_settings_are_told_as_they_differ(folder: Path, tmp_path: Path) -> None:
     row = rows_of(folder, tmp_path, resolution="512")[0]
-    assert differing(row.request) == {"resolution": "512", "pipeline_type": "512"}
+    assert differing(row) == {"resolution": "512", "pipeline_type": "512"}
     assert Known().done == {}
