@@ -40,9 +40,20 @@ RAISED = ("ValueError", "TypeError", "RuntimeError", "Secret")
 UNSHOWN = frozenset(
     {
         *("connection broken: IncompleteRead", "gzip, deflate", "no space left", "os error 28", "os error 112"),
-        *("os error 122", "quota exceeded", "can't allocate memory", "out of memory", "no nvidia driver", "export: {facts}"),
+        *(
+            "os error 122",
+            "quota exceeded",
+            "can't allocate memory",
+            "out of memory",
+            "no nvidia driver",
+            "export: {facts}",
+        ),
         *("Bearer {reveal}", "looked in {folders}", "the compiled exporter failed: {error}"),
-        *("{algorithm} {found} in place of {digest}", "SHA-256 {found} in place of {sha256}", "{size} bytes in place of"),
+        *(
+            "{algorithm} {found} in place of {digest}",
+            "SHA-256 {found} in place of {sha256}",
+            "{size} bytes in place of",
+        ),
         *("dict[str, Any]", "tuple[float, float, float]", "tuple[float, float, float, float]", "timed out"),
         *("Name or service not known", "nodename nor servname", "getaddrinfo failed", "No address associated"),
         *("Temporary failure in name resolution", "Failed to resolve", "reset by peer", "forcibly closed"),
@@ -53,7 +64,8 @@ UNSHOWN = frozenset(
 )
 """What the engine looks for in the words of others, sends to a server, or writes to a log."""
 NO_WORDS = re.compile(
-    r"^(BEGIN|DELETE|SELECT|INSERT|UPDATE|CREATE|ALTER|PRAGMA)\b|\n|%s|^(worker|parent) [a-z]+$|\((MIT|Apache 2\.0|[\w ]+License)\)$",
+    r"^(BEGIN|DELETE|SELECT|INSERT|UPDATE|CREATE|ALTER|PRAGMA)\b|\n|%s|^(worker|parent) [a-z]+$"
+    r"|\((MIT|Apache 2\.0|[\w ]+License)\)$",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(r"[A-Za-z']{2,}[,:;]? \(?[A-Za-z{]{2,}")
@@ -169,9 +181,10 @@ def in_engine() -> Iterator[tuple[str, str]]:
 
 def in_tables() -> Iterator[tuple[str, str]]:
     """Yield the texts of the engine's tables, of which many are single words, and the table."""
-    from engine import batch_errors, errors, offer, parameters, server_errors
+    from engine import batch_errors, errors, offer, parameters, provenance, server_errors
     from engine.environments.profiles import PROFILES
     from engine.jobs.job import State
+    from engine.request import REBUILD
 
     for code, (_exit, cause, remedy) in errors.CATALOGUE.items():
         if code not in batch_errors.BATCH and code not in server_errors.SERVER:
@@ -193,6 +206,10 @@ def in_tables() -> Iterator[tuple[str, str]]:
             yield reason, f"parameter {parameter.name}: why it is ignored"
     for state in State:
         yield state.value, "state of a job"
+    switch = next(parameter for parameter in parameters.SETTINGS if parameter.kind == "boolean")
+    for value in (True, False):
+        yield provenance.value_words(switch, value), "a switch as Made With shows it"
+    yield provenance.engine_label(REBUILD), "engine of what was rebuilt"
     for profile in PROFILES.values():
         yield profile.label, f"environment {profile.name}"
         yield profile.purpose, f"environment {profile.name}: purpose"
@@ -249,7 +266,9 @@ def classes(module: ModuleType) -> Iterator[Any]:
 def properties(cls: type, package: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the names and options of the properties that a person sees of a class, not those of Blender's bases."""
     for base in cls.__mro__:
-        for name, deferred in vars(base).get("__annotations__", {}).items() if base.__module__.startswith(package) else ():
+        for name, deferred in (
+            vars(base).get("__annotations__", {}).items() if base.__module__.startswith(package) else ()
+        ):
             options = getattr(deferred, "keywords", {})
             if "HIDDEN" not in options.get("options", ()):
                 yield name, options
