@@ -66,7 +66,7 @@ def draw(self: bpy.types.Header, _context: bpy.types.Context) -> None:
     """Draw the line at the end of what Blender itself shows there."""
     text = words()
     if text:
-        self.layout.label(text=text, icon=_icon, translate=False)
+        self.layout.label(text=text, icon=_icon)
 
 
 def _end() -> None:
