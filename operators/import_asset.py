@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,9 @@ from ..engine.jobs.job import Job
 from ..engine.request import RebuildRequest
 from . import placing, session
 from .former import compared, history, library_folder
-from .languages import say, sentence
+from .languages import msgid, say
 from .scene.asset import place_asset
+from .scene.placement import view_layer_of
 from .text import listed
 from .variations import VARIATIONS, place_preview
 
@@ -27,6 +29,11 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     job: bpy.props.StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"})
+    unasked: bpy.props.BoolProperty(
+        name="Unasked",
+        description="It comes by itself: who has selected something else meanwhile keeps that",
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Import where the job was asked for; elsewhere, where a new asset would go in this file."""
@@ -42,29 +49,39 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
             if target is not None:
                 told = self._rebuilt(context, job, target, placement)
         except EspalierError as error:
-            session.fail(error, self.job)
-            session.hold(self.job)
-            self.report({"ERROR"}, sentence(error))
-            return {"CANCELLED"}
+            return self._failed(error)
+        except Exception:  # whatever Blender refuses: told once, and no other job waits for it
+            reason = msgid("an asset could not be placed")
+            return self._failed(
+                EspalierError("internal", traceback.format_exc(), reason=reason, log=msgid("the console"))
+            )
         queue.mark_imported(self.job)
         session.watch()
         session.redraw()
         self.report({"INFO"}, told)
         return {"FINISHED"}
 
+    def _failed(self, error: EspalierError) -> set[str]:
+        """Let the job wait for the person, and say why."""
+        session.hold(self.job)
+        return session.refuse(self, error, self.job)
+
     def _placed(self, context: bpy.types.Context, job: Job, placement: Mapping[str, Any]) -> str:
         """Bring a new asset to its place, or as a preview into its row; return what to tell."""
         scene = placing.scene_of(placement, context)
-        told = ""
+        told, view_layer = "", view_layer_of(context, scene)
+        select = not self.unasked or session.is_waited_for(placement, placing.selection(view_layer))
 
         def arrange(created: bpy.types.Object) -> None:
             nonlocal told
             if VARIATIONS in placement:
                 place_preview(context, created, placement, scene)
             else:
-                told = placing.arrange(context, created, placement, scene, session.session.file)
+                told = placing.arrange(context, created, placement, scene, session.session.file, select=select)
 
         made = place_asset(context, job, scene, arrange=arrange)
+        if select:
+            session.session.selection = placing.selection(view_layer)
         name = made.name
         if made.type == "MESH":
             name = say("{name}: {count} faces", name=made.name, count=f"{len(made.data.polygons):,}")

@@ -7,6 +7,7 @@ It is plain data, for it is kept with the job over a restart; what it lacks, in 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,8 +63,16 @@ def snapshot(
         "height": chosen.height_m if chosen.use_height else 0.0,
         "centered": chosen.origin == settings.CENTER,
         "stands": location is not None,
+        "selection": selection(context.view_layer),
     }
     return {**found, "stand_in": stand_in} if stand_in else found
+
+
+def selection(view_layer: bpy.types.ViewLayer) -> str:
+    """Return a short text that is another one once other objects are selected or active."""
+    active = view_layer.objects.active
+    names = [active.name_full if active else "", *sorted(item.name_full for item in view_layer.objects.selected)]
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
 
 
 def _wanted_collection(context: bpy.types.Context) -> str:
@@ -128,8 +137,10 @@ def belongs_here(placement: Mapping[str, Any], file: str) -> bool:
 
 
 def scene_of(placement: Mapping[str, Any], context: bpy.types.Context) -> bpy.types.Scene:
-    """Return the scene that the snapshot names, or the current one where it is gone."""
-    return bpy.data.scenes.get(placement.get("scene", "")) or context.scene
+    """Return the scene that the snapshot names, the current one where it is gone, or one that no other file owns."""
+    own = [scene for scene in bpy.data.scenes if scene.library is None]
+    named = next((scene for scene in own if scene.name == placement.get("scene")), None)
+    return named or (context.scene if context.scene in own else own[0])
 
 
 def collection_of(placement: Mapping[str, Any], scene: bpy.types.Scene) -> bpy.types.Collection:
@@ -186,17 +197,18 @@ def arrange(
     scene: bpy.types.Scene,
     file: str,
     beside: Vector | None = None,
+    select: bool = True,
 ) -> str:
     """Put `target`, new and in no collection, where the snapshot says, `beside` it by that much; return what to tell.
 
-    It is selected and active alone, as `scene.placement.show` describes.
+    With `select` it is selected and active alone, as `scene.placement.show` describes.
     """
     collection = collection_of(placement, scene)
     pose = pose_of(placement, scene)
     place = stand_in_of(placement, context, file)
     if place is None:
         strike(target, pose)
-        scene_placement.place(context, target, scene, collection, target.location + (beside or Vector()))
+        scene_placement.place(context, target, scene, collection, target.location + (beside or Vector()), select)
         return ""
     box, old = place
     view_layer = scene_placement.view_layer_of(context, scene)
@@ -209,7 +221,7 @@ def arrange(
     if old is not None:
         hidden = hide(old, view_layer)
         told = say("{name} is hidden", name=old.name) if hidden else say("{name} stays as it is", name=old.name)
-    scene_placement.show(context, target, view_layer)
+    scene_placement.show(context, target, view_layer, select)
     return told
 
 

@@ -41,6 +41,7 @@ class Session:
 
     `file` changes whenever another .blend is opened. `held` are jobs whose import failed: they wait for the person.
     `notice` is a sentence for the panel that is no error. `inquiries` are the questions to the remote API.
+    `selection` is what was selected after the last asset was placed, as `placing.selection` tells it.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class Session:
         self.error_job = ""
         self.notice = ""
         self.held: set[str] = set()
+        self.selection = ""
         self.inquiries = Inquiries()
 
     def open_queue(self, slots: Mapping[str, int] | None = None) -> JobQueue:
@@ -202,12 +204,17 @@ def refuse(operator: bpy.types.Operator, error: EspalierError, job: str = "") ->
 
 def crashed(reason: str) -> None:
     """Show that `reason`, where an exception that nobody expects is being handled; what it was goes to the console."""
-    fail(EspalierError("internal", detail=traceback.format_exc(), reason=reason, log=say("the console")))
+    fail(EspalierError("internal", detail=traceback.format_exc(), reason=reason, log=msgid("the console")))
 
 
 def hold(job: str) -> None:
     """Do not import `job` again by itself: it failed once, and would fail at every tick."""
     session.held.add(job)
+
+
+def is_waited_for(placement: Mapping[str, Any], selection: str) -> bool:
+    """Tell whether the person has selected nothing else since an asset was asked for, or since the last one came."""
+    return selection in (placement.get("selection", selection), session.selection)
 
 
 def watch() -> None:
@@ -275,7 +282,7 @@ def _import_one(queue: JobQueue) -> bool:
         try:
             # Never inside temp_override: Blender reads the override's dictionary after it has let go of Python's lock,
             # and the queue's threads are running then, which ends in a crash.
-            bpy.ops.espalier.import_asset("EXEC_DEFAULT", True, job=job.id)
+            bpy.ops.espalier.import_asset("EXEC_DEFAULT", True, job=job.id, unasked=True)
         except RuntimeError:
             # An operator's error report is raised here; the operator has told the person already.
             if job.id not in session.held:

@@ -92,14 +92,14 @@ def place_preview(
     number = placement[VARIATIONS]
     kept = {name: value for name, value in placement.items() if name != VARIATIONS}
     pose, size = _row_pose(context, placement, scene)
-    home = placing.collection_of(placement, scene)
+    view_layer = scene_placement.view_layer_of(context, scene)
+    (home,) = scene_placement.seen_of(view_layer, scene, [placing.collection_of(placement, scene)])
     properties = scene_placement.read_properties(target)
     line = row.row_of(scene, str(number["group"]), str(properties["name"]), home)
     scene_placement.link(target, [line])
     row.lay(target, pose, size, int(number["index"]))
     row.mark(target, str(number["group"]), json.dumps(kept))
     target.name = f"{properties['name']} (Seed {properties['seed']})"
-    view_layer = scene_placement.view_layer_of(context, scene)
     view_layer.update()
     scene_placement.show(context, target, view_layer, select=False)
 

@@ -35,7 +35,7 @@ LINES = ".\n"
 """What lies between the sentences of a tooltip that is put together; each is translated by itself."""
 AS_IT_IS = frozenset(
     {
-        *("file", "folders", "host", "hub", "job", "log", "model", "module", "name", "names", "package", "path"),
+        *("file", "folders", "host", "hub", "job", "model", "module", "name", "names", "package", "path"),
         *("packages", "profile", "repo", "server", "source_path", "strerror", "target", "title", "url", "value"),
     }
 )
@@ -132,7 +132,16 @@ def _told(text: str) -> str:
             fields = {name: value if name in AS_IT_IS else _told(value) for name, value in found.groupdict().items()}
             return _texts[template].format_map(fields)
     parts = _SENTENCES.split(text)
-    return " ".join(map(_told, parts)) if len(parts) > 1 else text
+    return " ".join(map(_told, parts)) if len(parts) > 1 else _as_sentence(text)
+
+
+def _as_sentence(text: str) -> str:
+    """Return the translation of a reason that was a sentence: written small, and without its full stop."""
+    if not text[:1].islower():
+        return text
+    whole = f"{text[0].upper()}{text[1:]}."
+    found = _told(whole)
+    return text if found == whole else found.rstrip(".\u3002")
 
 
 def choose(locale: str, texts: Mapping[str, str] | None = None) -> None:

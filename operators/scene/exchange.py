@@ -19,7 +19,8 @@ from ...engine.mesh.layout import DESCRIPTION, level_folder
 from ..languages import msgid
 from .asset import discard_asset, import_folder, properties_of
 from .importer import import_prepared
-from .placement import set_origin_to_base, write_properties
+from .placement import seen_of, set_origin_to_base, view_layer_of, write_properties
+from .stand_in import homes_of
 
 SAMPLES = 2000
 """Vertices from which it is found out how the artist has moved the mesh within its object."""
@@ -80,7 +81,8 @@ def place_levels(
 ) -> bpy.types.Collection:
     """Return a new collection, beside `target`, with an object for each level of `job`, from `first` on.
 
-    They are where `target` is; all but level 0 are hidden.
+    They are where `target` is; all but level 0 are hidden. Where nothing beside it would be seen, or may be changed,
+    the collection is the scene's own child.
 
     Raises EspalierError `asset_missing` or `import_failed`, with nothing left behind.
     """
@@ -98,15 +100,23 @@ def place_levels(
             discard_asset(item)
         raise
     collection = bpy.data.collections.new(f"{name} LODs")
-    home = target.users_collection[0] if target.users_collection else context.scene.collection
-    home.children.link(collection)
+    scene = _scene_of(context, target)
+    view_layer = view_layer_of(context, scene)
+    homes = homes_of(target, [scene.collection, *scene.collection.children_recursive])
+    seen_of(view_layer, scene, homes[:1])[0].children.link(collection)
     for level, item in enumerate(made, first):
         collection.objects.link(item)
         item.matrix_world = target.matrix_world
         mark_level(item, job, level)
-        item.hide_set(level > 0)
+        item.hide_set(level > 0, view_layer=view_layer)
         item.hide_render = level > 0
     return collection
+
+
+def _scene_of(context: bpy.types.Context, target: bpy.types.Object) -> bpy.types.Scene:
+    """Return the scene of `target` that new objects can go to, the open one where that is one or there is none."""
+    known = [scene for scene in target.users_scene if scene.library is None]
+    return known[0] if known and context.scene not in known else context.scene
 
 
 def mark_level(target: bpy.types.Object, job: Job, level: int) -> None:

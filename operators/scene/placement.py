@@ -29,8 +29,9 @@ def place(
     scene: bpy.types.Scene,
     collection: bpy.types.Collection | None = None,
     location: Sequence[float] | None = None,
+    select: bool = True,
 ) -> None:
-    """Link `target` and what hangs below it into `scene`, move it to `location`, select it and make it active alone.
+    """Link `target` and what hangs below it into `scene` and move it to `location`; with `select`, select it alone.
 
     `collection` is one of the scene's, by default the active one; where nothing in it would be seen, or it may not be
     changed, the scene's own takes its place. `location` is in world space, by default the 3D cursor.
@@ -42,7 +43,7 @@ def place(
     link(target, [_visible_collection(view_layer, scene, collection)])
     target.location = Vector(location) if location is not None else scene.cursor.location
     view_layer.update()
-    show(context, target, view_layer)
+    show(context, target, view_layer, select)
 
 
 def link(target: bpy.types.Object, homes: Iterable[bpy.types.Collection]) -> None:

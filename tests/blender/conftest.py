@@ -30,6 +30,11 @@ from PIL import Image, ImageDraw  # noqa: E402  (one of the extension's own whee
 from tests.support.api_server import ApiServer  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a long session be as long as one likes: make test-blender TESTS="tests/blender/test_long_session.py ..."."""
+    parser.addoption("--jobs", type=int, help="how many jobs test_long_session.py runs")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def clean_blender() -> None:
     """Give each test module an empty scene and the enabled add-on; factory settings would disable it."""
