@@ -40,8 +40,8 @@ AS_IT_IS = frozenset(
     }
 )
 """Fields with what a person, a server or the system has named: it is shown as it is, whatever else it could mean."""
-TELLING = 8
-"""Letters of its own by which a template is known; with fewer, each of its fields is one word."""
+KNOWABLE, TELLING = 2, 8
+"""Letters of its own by which a template is known at all, and with any fields: with fewer each is one word."""
 _FIELD = re.compile(r"\{(\w+)\}")
 _SENTENCES = re.compile(r"(?<=\.) (?=[A-Z0-9])")
 _OWNER = object()
@@ -97,7 +97,7 @@ def file_of(locale: str) -> str:
 def pattern_of(template: str) -> re.Pattern[str]:
     """Return what matches the sentences that follow `template`, its fields as groups."""
     parts, seen = [], set()
-    anything = ".*?" if len(re.findall("[A-Za-z]", _FIELD.sub("", template))) >= TELLING else r"\S+?"
+    anything = ".*?" if _letters(template) >= TELLING else r"\S+?"
     for index, part in enumerate(_FIELD.split(template)):
         if index % 2 == 0:
             parts.append(re.escape(part))
@@ -105,6 +105,10 @@ def pattern_of(template: str) -> re.Pattern[str]:
             parts.append(f"(?P={part})" if part in seen else f"(?P<{part}>{anything})")
             seen.add(part)
     return re.compile("".join(parts), re.DOTALL)
+
+
+def _letters(template: str) -> int:
+    return len(re.findall("[A-Za-z]", _FIELD.sub("", template)))
 
 
 def _wanted() -> bool:
@@ -115,7 +119,7 @@ def _wanted() -> bool:
 @lru_cache(maxsize=1)
 def _templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Return the templates with what matches them, those with the most letters of their own first."""
-    found = [text for text in _texts if _FIELD.search(text)]
+    found = [text for text in _texts if _FIELD.search(text) and _letters(text) >= KNOWABLE]
     found.sort(key=lambda text: -len(_FIELD.sub("", text)))
     return tuple((text, pattern_of(text)) for text in found)
 

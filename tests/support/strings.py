@@ -58,13 +58,20 @@ UNSHOWN = frozenset(
         *("Name or service not known", "nodename nor servname", "getaddrinfo failed", "No address associated"),
         *("Temporary failure in name resolution", "Failed to resolve", "reset by peer", "forcibly closed"),
         *("without response", "EOF occurred", "self signed", "unable to get local issuer", "not yet valid"),
-        *("ostname mismatch", "IP address mismatch", "record layer failure", "not valid yet", "Built with DINOv3"),
+        *(
+            "ostname mismatch",
+            "doesn't match",
+            "IP address mismatch",
+            "record layer failure",
+            "not valid yet",
+            "Built with DINOv3",
+        ),
         "the index states {sha256} in place of {sha256_2}",
     }
 )
 """What the engine looks for in the words of others, sends to a server, or writes to a log."""
 NO_WORDS = re.compile(
-    r"^(BEGIN|DELETE|SELECT|INSERT|UPDATE|CREATE|ALTER|PRAGMA)\b|\n|%s|^(worker|parent) [a-z]+$"
+    r"^(BEGIN|DELETE|SELECT|INSERT|UPDATE|CREATE|ALTER|PRAGMA)\b|\n|%s|^id, |^(worker|parent) [a-z]+$"
     r"|\((MIT|Apache 2\.0|[\w ]+License)\)$",
     re.IGNORECASE,
 )
@@ -149,11 +156,12 @@ def in_code() -> Iterator[tuple[str, str]]:
     """Yield the texts that stand in panels and operators, and where."""
     for path in sources("operators", "panels"):
         for name, call in _calls(path):
-            found = [word.value for word in call.keywords if word.arg in LAYOUT and not _is_property(call)]
-            found += call.args[:1] if name in MARKED else []
-            for node in (each for argument in found for each in literals(argument)):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str) and has_words(node.value):
-                    yield node.value, _where(path, node)
+            marked = call.args[:1] if name in MARKED else []
+            drawn = [word.value for word in call.keywords if word.arg in LAYOUT and not _is_property(call)]
+            for node in (each for argument in (*marked, *drawn) for each in literals(argument)):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    if node in marked or has_words(node.value):
+                        yield node.value, _where(path, node)
 
 
 def _is_property(call: ast.Call) -> bool:
