@@ -116,12 +116,16 @@ def _wanted() -> bool:
     return bool(bpy.context.preferences.view.use_translate_interface)
 
 
-@lru_cache(maxsize=1)
-def _templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return the templates with what matches them, those with the most letters of their own first."""
-    found = [text for text in _texts if _FIELD.search(text) and _letters(text) >= KNOWABLE]
+def templates(texts: Iterable[str]) -> list[tuple[str, re.Pattern[str]]]:
+    """Return the templates of `texts` with what matches them, those with the most letters of their own first."""
+    found = [text for text in texts if _FIELD.search(text) and _letters(text) >= KNOWABLE]
     found.sort(key=lambda text: -len(_FIELD.sub("", text)))
-    return tuple((text, pattern_of(text)) for text in found)
+    return [(text, pattern_of(text)) for text in found]
+
+
+@lru_cache(maxsize=1)
+def _templates() -> list[tuple[str, re.Pattern[str]]]:
+    return templates(_texts)
 
 
 @lru_cache(maxsize=512)

@@ -159,9 +159,9 @@ def in_code() -> Iterator[tuple[str, str]]:
             marked = call.args[:1] if name in MARKED else []
             drawn = [word.value for word in call.keywords if word.arg in LAYOUT and not _is_property(call)]
             for node in (each for argument in (*marked, *drawn) for each in literals(argument)):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    if node in marked or has_words(node.value):
-                        yield node.value, _where(path, node)
+                text = template_of(node) if isinstance(node, ast.Constant) else None
+                if text and (node in marked or has_words(text)):
+                    yield text, _where(path, node)
 
 
 def _is_property(call: ast.Call) -> bool:
@@ -293,7 +293,7 @@ def collect(module: ModuleType) -> Mapping[str, str]:
                 found.setdefault(text, where)
     # What is put together when a class is made is found again by its templates.
     languages = import_module(f"{module.__name__}.operators.languages")
-    patterns = [languages.pattern_of(text) for text in found if "{" in text]
+    patterns = [pattern for _template, pattern in languages.templates(found)]
     for text, where in in_classes(module):
         for line in text.split(languages.LINES):
             if has_words(line) and line not in found and not any(pattern.fullmatch(line) for pattern in patterns):
