@@ -41,8 +41,9 @@ AS_IT_IS = frozenset(
 )
 """Fields with what a person, a server or the system has named: it is shown as it is, whatever else it could mean."""
 KNOWABLE, TELLING = 2, 8
-"""Letters of its own by which a template is known at all, and with any fields: with fewer each is one word."""
+"""Letters of its own by which a template is known at all, and whatever its fields: with fewer they are figures."""
 _FIELD = re.compile(r"\{(\w+)\}")
+_OURS = __package__.partition(".operators")[0]
 _SENTENCES = re.compile(r"(?<=\.) (?=[A-Z0-9])")
 _OWNER = object()
 """To whom Blender's message bus tells that another language was chosen."""
@@ -97,7 +98,7 @@ def file_of(locale: str) -> str:
 def pattern_of(template: str) -> re.Pattern[str]:
     """Return what matches the sentences that follow `template`, its fields as groups."""
     parts, seen = [], set()
-    anything = ".*?" if _letters(template) >= TELLING else r"\S+?"
+    anything = ".*?" if _letters(template) >= TELLING else r"\S*\d\S*"
     for index, part in enumerate(_FIELD.split(template)):
         if index % 2 == 0:
             parts.append(re.escape(part))
@@ -134,18 +135,21 @@ def _told(text: str) -> str:
         return _texts[text]
     if LINES in text:
         return LINES.join(map(_told, text.split(LINES)))
+    parts = _SENTENCES.split(text)
+    each = list(map(_told, parts)) if len(parts) > 1 else []
+    if each and not any(part == same for part, same in zip(parts, each, strict=True)):
+        return " ".join(each)
     for template, pattern in _templates():
         found = pattern.fullmatch(text)
         if found is not None:
             fields = {name: value if name in AS_IT_IS else _told(value) for name, value in found.groupdict().items()}
             return _texts[template].format_map(fields)
-    parts = _SENTENCES.split(text)
-    return " ".join(map(_told, parts)) if len(parts) > 1 else _as_sentence(text)
+    return " ".join(each) if each else _as_sentence(text)
 
 
 def _as_sentence(text: str) -> str:
     """Return the translation of a reason that was a sentence: written small, and without its full stop."""
-    if not text[:1].islower():
+    if not text or text.endswith("."):
         return text
     whole = f"{text[0].upper()}{text[1:]}."
     found = _told(whole)
@@ -175,11 +179,19 @@ def _entries() -> dict[tuple[str, str], str]:
 def _tooltips(classes: Iterable[type]) -> Iterable[str]:
     """Yield the tooltips of the properties of `classes`, and of their items."""
     for cls in classes:
-        for base in cls.__mro__:
-            for deferred in vars(base).get("__annotations__", {}).values():
-                options = getattr(deferred, "keywords", {})
-                yield options.get("description", "")
-                yield from (item[2] for item in options.get("items") or ())
+        for known in properties(cls):
+            yield known.description
+            if known.type == "ENUM":
+                yield from (item.description for item in known.enum_items_static)
+
+
+def properties(cls: type) -> list[bpy.types.Property]:
+    """Return the properties that a registered class has of us, as Blender knows them."""
+    bases = (each for each in cls.__mro__ if each.__module__.startswith(_OURS))
+    own = {name for base in bases for name in vars(base).get("__annotations__", ())}
+    module, _, verb = cls.__name__.partition("_OT_")
+    rna = getattr(getattr(bpy.ops, module.lower()), verb).get_rna_type() if verb else cls.bl_rna
+    return [known for known in rna.properties if known.identifier in own]
 
 
 def _follow() -> None:

@@ -249,37 +249,28 @@ def in_presets() -> Iterator[tuple[str, str]]:
 
 def in_classes(module: ModuleType) -> Iterator[tuple[str, str]]:
     """Yield the labels, tooltips, properties and items of the classes that the extension `module` registers."""
+    languages = import_module(f"{module.__name__}.operators.languages")
     for cls in classes(module):
         name = cls.__name__
         if label := getattr(cls, "bl_label", ""):
             yield label, name
         if "_OT_" in name:
             yield getattr(cls, "bl_description", "") or cls.__doc__ or "", f"{name}: tooltip"
-        for known, options in properties(cls, module.__name__):
-            where = f"{name}.{known}"
-            yield options.get("name", ""), where
-            yield options.get("description", ""), f"{where}: tooltip"
-            for item in options.get("items", ()):
-                if item[1] != item[0]:  # names that are shown as they are
-                    yield item[1], f"{where}: {item[0]}"
-                yield item[2], f"{where}: {item[0]}: tooltip"
+        for known in languages.properties(cls):
+            where = f"{name}.{known.identifier}"
+            if known.name != known.identifier and not known.is_hidden:
+                yield known.name, where
+            yield known.description, f"{where}: tooltip"
+            for item in known.enum_items_static if known.type == "ENUM" else ():
+                if item.name != item.identifier:  # names that are shown as they are
+                    yield item.name, f"{where}: {item.identifier}"
+                yield item.description, f"{where}: {item.identifier}: tooltip"
 
 
 def classes(module: ModuleType) -> Iterator[Any]:
     """Yield the classes that the extension `module` registers."""
     for room in ("operators", "panels"):
         yield from import_module(f"{module.__name__}.{room}").CLASSES
-
-
-def properties(cls: type, package: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the names and options of the properties that a person sees of a class, not those of Blender's bases."""
-    for base in cls.__mro__:
-        for name, deferred in (
-            vars(base).get("__annotations__", {}).items() if base.__module__.startswith(package) else ()
-        ):
-            options = getattr(deferred, "keywords", {})
-            if "HIDDEN" not in options.get("options", ()):
-                yield name, options
 
 
 def collect(module: ModuleType) -> Mapping[str, str]:
