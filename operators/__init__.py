@@ -20,6 +20,7 @@ from . import (
     installing,
     jobs,
     key,
+    languages,
     library,
     library_operators,
     library_use,
@@ -71,6 +72,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.espalier = bpy.props.PointerProperty(type=settings.EspalierSettings)
+    languages.register(CLASSES)
     session.register()
     queue_list.register()
     status_bar.register()
@@ -100,6 +102,7 @@ def unregister() -> None:
     queue_list.unregister()
     thumbnails.unregister()
     session.unregister()
+    languages.unregister()
     del bpy.types.Scene.espalier
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

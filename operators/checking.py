@@ -14,6 +14,8 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job
 from . import pricing, session
 from .inquiry import USAGE
+from .languages import say, sentences
+from .text import listed
 
 EARLIER_S = 120.0
 """How much earlier than it was sent here a request may be listed: the clocks of two machines differ."""
@@ -24,19 +26,23 @@ MOST_LISTED = 3
 
 def known(job: Job) -> list[str]:
     """Return what is known of a job whose outcome is not, in sentences. Quick, for drawing."""
-    sentences = [job.error.cause] if job.error is not None else []
+    lines = [sentences(job.error)[0]] if job.error is not None else []
     price = pricing.price_of(job.request)
     if job.started is not None:
-        cost = f"; it costs {pricing.dollars(price)} if it was accepted" if price else ""
-        sentences.append(f"It was sent {_moment(job.started)}{cost}.")
+        moment = _moment(job.started)
+        if price:
+            cost = pricing.dollars(price)
+            lines.append(say("It was sent {moment}; it costs {price} if it was accepted.", moment=moment, price=cost))
+        else:
+            lines.append(say("It was sent {moment}.", moment=moment))
     inquiry = session.session.inquiries.of(USAGE)
     if inquiry.waiting:
-        sentences.append("The account's usage is being looked up.")
+        lines.append(say("The account's usage is being looked up."))
     elif inquiry.error is not None:
-        sentences.append(inquiry.error.cause)
+        lines.append(sentences(inquiry.error)[0])
     elif inquiry.answer:
-        sentences.append(_listed(inquiry.answer, job))
-    return sentences
+        lines.append(_listed(inquiry.answer, job))
+    return lines
 
 
 def found(job: Job) -> str:
@@ -59,22 +65,32 @@ def _since(events: Sequence[Mapping[str, Any]], job: Job, for_s: float = math.in
 
 def _listed(usage: Mapping[str, Any], job: Job) -> str:
     """Return what the account's usage lists from shortly before the job was sent."""
-    listed = usage["events"]
-    events = _since(listed, job)
-    if listed and all(event["time"] is None for event in listed):
-        return f"The account's usage has {len(listed)} entries without a time."
+    entries = usage["events"]
+    events = _since(entries, job)
+    if entries and all(event["time"] is None for event in entries):
+        return say("The account's usage has {count} entries without a time.", count=len(entries))
     if not events:
-        return "The account's usage lists nothing since then, so it was probably not accepted."
-    lines = [f"{_moment(event['time'])} {pricing.dollars(event['cost_usd'] or 0.0)}" for event in events[:MOST_LISTED]]
-    more = f" and {len(events) - MOST_LISTED} more" if len(events) > MOST_LISTED else ""
-    return f"The account's usage lists since then: {', '.join(lines)}{more}."
+        return say("The account's usage lists nothing since then, so it was probably not accepted.")
+    lines = listed([_entry(event) for event in events[:MOST_LISTED]])
+    if len(events) > MOST_LISTED:
+        more = len(events) - MOST_LISTED
+        return say("The account's usage lists since then: {entries} and {count} more.", entries=lines, count=more)
+    return say("The account's usage lists since then: {entries}.", entries=lines)
+
+
+def _entry(event: Mapping[str, Any]) -> str:
+    price = pricing.dollars(event["cost_usd"] or 0.0)
+    return say("{price} {moment}", price=price, moment=_moment(event["time"]))
 
 
 def _moment(seconds: float) -> str:
     """Return a time (seconds since 1970) as a person here tells it: the hour, and the day unless it is today."""
     then, now = time.localtime(seconds), time.localtime()
     today = (then.tm_year, then.tm_yday) == (now.tm_year, now.tm_yday)
-    return time.strftime("at %H:%M" if today else "on %Y-%m-%d at %H:%M", then)
+    clock = time.strftime("%H:%M", then)
+    if today:
+        return say("at {time}", time=clock)
+    return say("on {date} at {time}", date=time.strftime("%Y-%m-%d", then), time=clock)
 
 
 class ESPALIER_OT_check_usage(bpy.types.Operator):

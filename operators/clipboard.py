@@ -19,6 +19,7 @@ from ..engine.request import is_url
 from . import cutout, session
 from .cutout_settings import MAKER
 from .inquiry import Inquiry
+from .languages import msgid, say, sentence
 
 _DRIVE = re.compile("/[A-Za-z]:/")
 STEP_S = 0.05
@@ -64,7 +65,7 @@ class ESPALIER_OT_use_image(bpy.types.Operator):
         except RuntimeError as error:
             failure = EspalierError("image_missing", detail=str(error), path=self.filepath)
             session.fail(failure)
-            self.report({"ERROR"}, str(failure))
+            self.report({"ERROR"}, sentence(failure))
             return {"CANCELLED"}
         if self.name:
             image.name = self.name
@@ -90,7 +91,9 @@ class ESPALIER_OT_paste_image(bpy.types.Operator):
             if path is not None:
                 return _use(path)
             if is_url(text.strip()) and "\n" not in text.strip():
-                self.report({"INFO"}, "An address goes to the remote engine as it is: give it to Generate as the file")
+                self.report(
+                    {"INFO"}, say("An address goes to the remote engine as it is: give it to Generate as the file")
+                )
             session.session.error = None
             name = session.session.open_queue().ask(MAKER, CLIPBOARD, {"folder": str(cutout.inputs())})
             _awaited = session.session.inquiries.begin(CLIPBOARD, name)
@@ -129,7 +132,7 @@ def _tick() -> float | None:
     except EspalierError as error:
         session.fail(error)
     except Exception:
-        session.crashed("pasting failed")
+        session.crashed(msgid("pasting failed"))
     return None
 
 

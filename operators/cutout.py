@@ -21,6 +21,7 @@ from . import cutout_icon, session
 from .cutout_settings import MAKER, Choice, choice_of
 from .image import image_file, keep, reading
 from .inquiry import Inquiry
+from .languages import msgid
 from .mask import mask_file
 
 STEP_S = 0.05
@@ -253,7 +254,7 @@ def _tick() -> float | None:
     except Exception:
         # Blender would drop the timer without a word, and Generate would stay disabled for ever.
         forget()
-        session.crashed("the cut-out stopped")
+        session.crashed(msgid("the cut-out stopped"))
         return None
 
 

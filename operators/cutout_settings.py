@@ -9,22 +9,29 @@ import bpy
 
 from ..engine.environments.weights_catalogue import BACKGROUND_MODELS
 from ..engine.imaging.choices import ALPHA, AUTOMATIC, BACKDROP, KEPT, LARGEST_THRESHOLD, MASK, MODEL
+from .languages import msgid
 
 MAKER = "draft"
 """The engine whose worker makes cut-outs. It works with the outline itself; the others look at a picture."""
 FOUND = {
-    ALPHA: "By the image's own transparency",
-    MODEL: "By {model}",
-    BACKDROP: "By the plain backdrop",
-    MASK: "By your mask",
-    KEPT: "As it is",
+    ALPHA: msgid("By the image's own transparency"),
+    MODEL: msgid("By {model}"),
+    BACKDROP: msgid("By the plain backdrop"),
+    MASK: msgid("By your mask"),
+    KEPT: msgid("As it is"),
 }
 """How a subject was found, in words."""
 
 
 def _items() -> list[tuple[str, str, str]]:
     models = [
-        (name, name, f"A model that comes with Background Removal and its weights, {(file.size or 0) / 1e6:.0f} MB")
+        (
+            name,
+            name,
+            msgid("A model that comes with Background Removal and its weights, {size} MB").format(
+                size=f"{(file.size or 0) / 1e6:.0f}"
+            ),
+        )
         for name, file in BACKGROUND_MODELS.items()
     ]
     return [

@@ -14,6 +14,7 @@ from . import picking, placing, pricing, session, trellis2
 from . import placement_settings as settings
 from .generate import BILLED, request_for
 from .image import READABLE
+from .languages import say
 
 SPACING = 1.25
 """From one asset of a row to the next, in widths of the cube that it comes in."""
@@ -91,7 +92,7 @@ class ESPALIER_OT_drop_images(bpy.types.Operator):
         except EspalierError as error:
             return session.refuse(self, error)
         if len(jobs) > 1:
-            self.report({"INFO"}, f"{len(jobs)} images are in the queue")
+            self.report({"INFO"}, say("{count} images are in the queue", count=len(jobs)))
         return {"FINISHED"}
 
     def _paths(self) -> list[Path]:

@@ -11,6 +11,7 @@ import bpy
 
 from ..engine.errors import EspalierError
 from . import cutout, picking, session
+from .languages import say, sentence
 
 LONGEST = 1024
 """Pixels on the longest side of a capture: what the models look at."""
@@ -40,7 +41,7 @@ class ESPALIER_OT_generate_image(bpy.types.Operator):
         """In an Image Editor there has to be an image; scripts name one."""
         space = context.space_data
         if space is not None and space.type == "IMAGE_EDITOR" and space.image is None:
-            cls.poll_message_set("Open an image in this editor")
+            cls.poll_message_set(say("Open an image in this editor"))
             return False
         return bpy.ops.espalier.generate.poll()
 
@@ -62,7 +63,8 @@ class ESPALIER_OT_generate_image(bpy.types.Operator):
             return picking.handed_on(bpy.ops.espalier.generate(how))
         except RuntimeError as error:
             # Generate has told the person already; its report is raised here.
-            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+            known = session.session.error
+            self.report({"ERROR"}, sentence(known) if known is not None else str(error).removeprefix("Error: ").strip())
             return {"CANCELLED"}
 
 

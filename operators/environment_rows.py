@@ -10,8 +10,9 @@ import bpy
 
 from ..engine.errors import EspalierError
 from ..engine.words import size_words
-from . import environments
+from . import environments, languages
 from .environments import KINDS, STOPPED, Kind
+from .languages import msgid, say, told
 from .text import draw_wrapped, duration
 
 if TYPE_CHECKING:
@@ -29,26 +30,29 @@ BUTTONS = {
 }
 """Condition -> what can be done then."""
 WORDS = {
-    "ready": ("Ready", "CHECKMARK"),
-    "installable": ("Not Installed", "IMPORT"),
-    "broken": ("Broken", "ERROR"),
-    "impossible": ("Not Possible Here", "CANCEL"),
+    "ready": (msgid("Ready"), "CHECKMARK"),
+    "installable": (msgid("Not Installed"), "IMPORT"),
+    "broken": (msgid("Broken"), "ERROR"),
+    "impossible": (msgid("Not Possible Here"), "CANCEL"),
 }
 """Condition -> how it is called, and its icon."""
 
 
 def condition_words(status: Status) -> tuple[str, str]:
-    """Return how the condition of an environment is called, and its icon."""
+    """Return how the condition of an environment is called, in English, and its icon."""
     if status.why is not None and status.why.code == "weights_no_environment":
-        return "Not Needed Yet", "INFO"
+        return msgid("Not Needed Yet"), "INFO"
     return WORDS[status.condition]
 
 
 def expected(status: Status) -> str:
     """Return what installing takes, in a sentence."""
     seconds = status.download_bytes / DOWNLOAD_BYTES_PER_S + status.disk_bytes / INSTALL_BYTES_PER_S
-    load = f"{size_words(status.download_bytes)} to download" if status.download_bytes else "Nothing to download"
-    return f"{load}, {size_words(status.disk_bytes)} on the disk, about {duration(_roughly(seconds))}."
+    disk, time = size_words(status.disk_bytes), duration(_roughly(seconds))
+    if not status.download_bytes:
+        return say("Nothing to download, {disk} on the disk, about {time}.", disk=disk, time=time)
+    load = size_words(status.download_bytes)
+    return say("{size} to download, {disk} on the disk, about {time}.", size=load, disk=disk, time=time)
 
 
 def _roughly(seconds: float) -> float:
@@ -59,20 +63,21 @@ def _roughly(seconds: float) -> float:
 
 def sentences(status: Status) -> list[str]:
     """Return what there is to say of an environment beside its condition."""
-    told = [status.why.cause, status.why.remedy] if status.why is not None else []
+    lines = list(languages.sentences(status.why)) if status.why is not None else []
     if status.condition == "installable":
-        told.append(expected(status))
+        lines.append(expected(status))
     if status.condition in ("installable", "broken") and status.unlocked:
-        names = ", ".join(status.unlocked)
-        told.append(f"Not locked yet: {names}. Allow them in the preferences, or wait for a version that locks them.")
-    return told
+        lines.append(say("Not locked yet: {names}.", names=", ".join(status.unlocked)))
+        lines.append(say("Allow them in the preferences, or wait for a version that locks them."))
+    return lines
 
 
 def progress_text(task: Task) -> str:
     """Return the stage, and how much of it is done where that is counted in bytes."""
     if not task.total_bytes:
-        return task.stage or "Starting"
-    return f"{task.stage}, {size_words(task.done_bytes)} of {size_words(task.total_bytes)}"
+        return told(task.stage) if task.stage else say("Starting")
+    done, total = size_words(task.done_bytes), size_words(task.total_bytes)
+    return say("{stage}, {done} of {total}", stage=told(task.stage), done=done, total=total)
 
 
 def draw_environments(layout: bpy.types.UILayout, context: bpy.types.Context, width: float = 0.0) -> None:
@@ -88,15 +93,15 @@ def draw_environments(layout: bpy.types.UILayout, context: bpy.types.Context, wi
 def _draw_one(box: bpy.types.UILayout, kind: Kind, write: Callable[[bpy.types.UILayout, str], None]) -> None:
     state = environments.state
     status = environments.known(kind.profile)
-    word, icon = condition_words(status) if status is not None else ("Not Looked At Yet", "QUESTION")
+    word, icon = condition_words(status) if status is not None else (msgid("Not Looked At Yet"), "QUESTION")
     at_work = state.working and state.profile == kind.profile
     row = box.row()
-    row.label(text=kind.label, icon="SORTTIME" if at_work else icon)
+    row.label(text=say(kind.label), icon="SORTTIME" if at_work else icon)
     column = box.column(align=True)
     row = column.row()
     row.alert = not at_work and word == "Broken"
-    row.label(text=ACTS[state.act] if at_work else word)
-    write(column, f"{kind.purpose}.")
+    row.label(text=say(ACTS[state.act] if at_work else word))
+    write(column, say("{purpose}.", purpose=say(kind.purpose)))
     if at_work:
         draw_task(box, state.task)
         return
@@ -118,7 +123,13 @@ def _notices(kind: Kind) -> tuple[str, ...]:
     return licences.notices(kind.profile)
 
 
-ACTS = {"install": "Installing", "repair": "Repairing", "verify": "Verifying", "remove": "Removing"}
+ACTS = {
+    "install": msgid("Installing"),
+    "repair": msgid("Repairing"),
+    "verify": msgid("Verifying"),
+    "remove": msgid("Removing"),
+}
+"""Task -> how it is called while it is under way."""
 
 
 def draw_task(box: bpy.types.UILayout, task: Task) -> None:
@@ -131,19 +142,19 @@ def draw_task(box: bpy.types.UILayout, task: Task) -> None:
 def _draw_end(
     box: bpy.types.UILayout,
     error: EspalierError | None,
-    told: tuple[str, ...],
+    words: tuple[str, ...],
     write: Callable[[bpy.types.UILayout, str], None],
 ) -> None:
     """Draw how the last task on this environment ended."""
-    if error is None and not told:
+    if error is None and not words:
         return
     row = box.row()
     row.alert = error is not None
     if error is not None:
         row.label(text="Not Done", icon="ERROR")
     else:
-        row.label(text="Stopped" if told == (STOPPED,) else "Done", icon="INFO")
+        row.label(text="Stopped" if words == (STOPPED,) else "Done", icon="INFO")
     row.operator("espalier.dismiss_environment", text="", icon="X", emboss=False)
     column = box.column(align=True)
-    for sentence in (error.cause, error.remedy) if error is not None else told:
+    for sentence in languages.sentences(error) if error is not None else map(told, words):
         write(column, sentence)

@@ -21,6 +21,7 @@ from ..engine.errors import EspalierError
 from ..engine.files import unwritable
 from . import account, session
 from .account import PACKAGE
+from .languages import msgid
 
 if TYPE_CHECKING:
     from ..engine.environments.licences import Licence
@@ -36,7 +37,7 @@ FOLDER = "environments"
 LOOK_AFTER_S = 1.0
 STEP_S = 0.1
 SLEEP_S = 0.02
-STOPPED = "It was stopped; what is downloaded is kept, and the next time goes on from there."
+STOPPED = msgid("It was stopped; what is downloaded is kept, and the next time goes on from there.")
 WORKING = ("install", "repair")
 """What needs space, time and perhaps the network."""
 
@@ -53,7 +54,12 @@ class Kind(NamedTuple):
 ENGINES = {CPU: ("draft",), CUDA: ("trellis2",)}
 KINDS = (
     *(Kind(each.name, each.label, each.purpose, ENGINES[each.name]) for each in PROFILES.values()),
-    Kind(WEIGHTS, "Weights", "What the models have learned; the engines above need it", ("draft", "trellis2")),
+    Kind(
+        WEIGHTS,
+        msgid("Weights"),
+        msgid("What the models have learned; the engines above need it"),
+        ("draft", "trellis2"),
+    ),
 )
 BY_PROFILE = {kind.profile: kind for kind in KINDS}
 
@@ -148,7 +154,7 @@ def begin(act: str, profile: str, accepted: Iterable[str] = (), origin: Sources 
         raise EspalierError("install_busy", label=BY_PROFILE[state.profile].label)
     users = [job for job in session.known_jobs() if job.active and job.request.engine in kind.engines]
     if users and act in ("repair", "remove"):
-        raise EspalierError("environment_in_use", profile=profile, reason="a job needs it")
+        raise EspalierError("environment_in_use", profile=profile, reason=msgid("a job needs it"))
     where, origin, accepted = places(), origin or sources(), tuple(accepted)
     if act in WORKING:
         licences.accept(where, accepted)
@@ -300,7 +306,7 @@ def _tick() -> float | None:
     except Exception:
         # Blender would drop the timer without a word, and the bar would stand still for ever.
         close()
-        session.crashed("the installation stopped")
+        session.crashed(msgid("the installation stopped"))
         return None
 
 

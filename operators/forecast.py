@@ -15,7 +15,8 @@ from ..engine.errors import EspalierError
 from ..engine.parameters import BY_NAME, PIPELINE_OF_RESOLUTION
 from ..engine.request import GenerationRequest
 from . import account, pricing, session, trellis2
-from .text import duration
+from .languages import msgid, say
+from .text import duration, listed
 
 if TYPE_CHECKING:
     from ..engine.backends.trellis2.plans import Plan
@@ -64,14 +65,14 @@ def forecast(settings: bpy.types.PropertyGroup) -> Forecast:
         words.append(_price(settings.resolution))
     words.insert(0, _time(settings, plan))
     if engine == account.ENGINE:
-        return Forecast(", ".join(words), ", ".join(words), problem)
+        return Forecast(listed(words), listed(words), problem)
     ahead = _ahead(engine)
     told = [*words, _others(ahead)] if ahead else words
-    return Forecast(", ".join(told), ", ".join([*words, _others(max(ahead, _MANY))]), problem)
+    return Forecast(listed(told), listed([*words, _others(max(ahead, _MANY))]), problem)
 
 
 def _others(count: int) -> str:
-    return f"after {count} other{'s' if count > 1 else ''}"
+    return say("after 1 other") if count == 1 else say("after {count} others", count=count)
 
 
 def _time(settings: bpy.types.PropertyGroup, plan: Plan | None) -> str:
@@ -84,9 +85,12 @@ def _time(settings: bpy.types.PropertyGroup, plan: Plan | None) -> str:
         values = {name: plain_value(settings, BY_NAME[name]) for name in MATTER}
         took = queue.took(GenerationRequest("", engine, "", values))
         if took is not None:
-            return f"{'About' if took.alike else 'Roughly'} {_rounded(took.seconds)}"
+            about = _rounded(took.seconds)
+            return say("About {time}", time=about) if took.alike else say("Roughly {time}", time=about)
     known, where = _known_s(engine, settings.resolution, plan)
-    return "Time not known yet" if known is None else f"About {_rounded(known)} on {where}"
+    if known is None:
+        return say("Time not known yet")
+    return say("About {time} on {machine}", time=_rounded(known), machine=say(where))
 
 
 def _rounded(seconds: float) -> str:
@@ -101,17 +105,18 @@ def _known_s(engine: str, resolution: str, plan: Plan | None) -> tuple[float | N
         from ..engine.backends.trellis2.needs import published_s
         from ..engine.backends.trellis2.plans import PLANS
 
-        return published_s(PIPELINE_OF_RESOLUTION[resolution], plan or PLANS[0]), "an H100"
+        return published_s(PIPELINE_OF_RESOLUTION[resolution], plan or PLANS[0]), msgid("an H100")
     from ..engine.jobs.estimate import DRAFT_S
 
-    return DRAFT_S.get(resolution), "two cores"
+    return DRAFT_S.get(resolution), msgid("two cores")
 
 
 def _price(resolution: str) -> str:
     price = pricing.price(account.ENGINE, resolution)
     if price is None:
-        return "price not told by the server"
-    return pricing.dollars(price) + ("" if resolution in pricing.offer().told else " (list price)")
+        return say("price not told by the server")
+    shown = pricing.dollars(price)
+    return shown if resolution in pricing.offer().told else say("{price} (list price)", price=shown)
 
 
 def _ahead(engine: str) -> int:
@@ -132,9 +137,12 @@ def _memory(settings: bpy.types.PropertyGroup) -> tuple[Plan, str, EspalierError
     plan = choose(free or 0, weights, pipeline, wanted)[0]
     need = need_gib(plan, weights, pipeline)
     if free is None or total is None:
-        return plan, f"{'' if wanted else 'at least '}{need:.0f} GB of graphics memory", None
+        size = f"{need:.0f}"
+        if wanted:
+            return plan, say("{need} GB of graphics memory", need=size), None
+        return plan, say("at least {need} GB of graphics memory", need=size), None
     if need * GIB <= free:
-        return plan, f"{need:.0f} of {free / GIB:.0f} GB free", None
+        return plan, say("{need} of {free} GB free", need=f"{need:.0f}", free=f"{free / GIB:.0f}"), None
 
     def fits(other: str, room: int) -> bool:
         return need_gib(PLANS[-1], weights, PIPELINE_OF_RESOLUTION[other]) * GIB <= room

@@ -14,6 +14,7 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job, State
 from ..engine.request import request_from_json
 from . import session
+from .languages import say
 from .scene.placement import read_properties
 
 BEFORE, FACES, TEXTURE, TEXTURE_NOW = "before", "faces_before", "texture_before", "texture_now"
@@ -49,11 +50,12 @@ def compared(target: bpy.types.Object) -> list[tuple[str, str]]:
     properties = read_properties(target)
     faces = f"{len(target.data.polygons):,}"
     if FACES in properties:
-        faces = f"{properties[FACES]:,} before, {faces} now"
-    found = [("Faces", faces)]
+        faces = say("{before} before, {now} now", before=f"{properties[FACES]:,}", now=faces)
+    found = [(say("Faces"), faces)]
     if TEXTURE in properties and TEXTURE_NOW in properties:
         then, now = properties[TEXTURE], properties[TEXTURE_NOW]
-        found.append(("Texture", f"{then} px before, {now} px now" if then != now else f"{now} px"))
+        size = f"{now} px" if then == now else say("{before} px before, {now} px now", before=then, now=now)
+        found.append((say("Texture"), size))
     return found
 
 
@@ -109,11 +111,11 @@ class ESPALIER_OT_revert(bpy.types.Operator):
         """Ask for an object that was rebuilt, and for object mode."""
         target = context.object
         if context.mode != "OBJECT":
-            cls.poll_message_set("Go to Object Mode first")
+            cls.poll_message_set(say("Go to Object Mode first"))
         elif target is None or target.type != "MESH" or not can_revert(target):
-            cls.poll_message_set("Select an object whose mesh was rebuilt")
+            cls.poll_message_set(say("Select an object whose mesh was rebuilt"))
         elif target.library is not None or target.data.library is not None:
-            cls.poll_message_set("This object belongs to another file; revert it there")
+            cls.poll_message_set(say("This object belongs to another file; revert it there"))
         else:
             return True
         return False
@@ -129,5 +131,6 @@ class ESPALIER_OT_revert(bpy.types.Operator):
         except EspalierError as error:
             return session.refuse(self, error)
         session.redraw()
-        self.report({"INFO"}, f"{target.name}: {len(target.data.polygons):,} faces, as before")
+        count = f"{len(target.data.polygons):,}"
+        self.report({"INFO"}, say("{name}: {count} faces, as before", name=target.name, count=count))
         return {"FINISHED"}

@@ -13,9 +13,10 @@ from ..engine.errors import EspalierError
 from ..engine.parameters import PIPELINE_OF_RESOLUTION, SETTINGS, Value
 from ..engine.request import GenerationRequest, is_url
 from . import account, cutout, picking, placing, pricing, session, trellis2
+from .languages import msgid, say
 from .settings import RESOLUTION_OF_PIPELINE, add_parameters, engine_items
 
-BILLED = "The server bills each asset that it accepts, also one that you cancel"
+BILLED = msgid("The server bills each asset that it accepts, also one that you cancel")
 
 
 class Generation:
@@ -43,7 +44,7 @@ class Generation:
     def poll(cls, context: bpy.types.Context) -> bool:
         """Tell beforehand what the engine lacks. In the background, where nobody sees it, `execute` tells."""
         if not bpy.app.background and cutout.unfinished(context.scene.espalier):
-            cls.poll_message_set("The cut-out is still being made")
+            cls.poll_message_set(say("The cut-out is still being made"))
             return False
         return trellis2.may_generate(cls, context)
 

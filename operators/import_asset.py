@@ -14,8 +14,10 @@ from ..engine.jobs.job import Job
 from ..engine.request import RebuildRequest
 from . import placing, session
 from .former import compared, history, library_folder
+from .languages import msgid, say
 from .scene.asset import place_asset
 from .scene.placement import view_layer_of
+from .text import listed
 from .variations import VARIATIONS, place_preview
 
 
@@ -49,8 +51,10 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
         except EspalierError as error:
             return self._failed(error)
         except Exception:  # whatever Blender refuses: told once, and no other job waits for it
-            reason = "an asset could not be placed"
-            return self._failed(EspalierError("internal", traceback.format_exc(), reason=reason, log="the console"))
+            reason = msgid("an asset could not be placed")
+            return self._failed(
+                EspalierError("internal", traceback.format_exc(), reason=reason, log=msgid("the console"))
+            )
         queue.mark_imported(self.job)
         session.watch()
         session.redraw()
@@ -78,8 +82,10 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
         made = place_asset(context, job, scene, arrange=arrange)
         if select:
             session.session.selection = placing.selection(view_layer)
-        faces = f": {len(made.data.polygons):,} faces" if made.type == "MESH" else ""
-        return f"{made.name}{faces}{'. ' if told else ''}{told}"
+        name = made.name
+        if made.type == "MESH":
+            name = say("{name}: {count} faces", name=made.name, count=f"{len(made.data.polygons):,}")
+        return say("{first}. {second}", first=name, second=told) if told else name
 
     def _rebuilt(
         self, context: bpy.types.Context, job: Job, target: bpy.types.Object, placement: Mapping[str, Any]
@@ -90,8 +96,10 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
         before = library_folder(str(placement["job"]))
         if isinstance(job.request, RebuildRequest) and job.request.lods:
             made = place_levels(context, job, len(job.request.lods), target, before)
-            return f"{made.name}: {len(made.objects)} levels"
+            return say("{name}: {count} levels", name=made.name, count=len(made.objects))
         lost = exchange_mesh(context, job, target, before, history(target, job))
         if lost:
-            self.report({"WARNING"}, f"The {' and '.join(lost)} did not fit the new mesh. Undo brings them back")
-        return f"{target.name}: " + "; ".join(f"{label} {value}" for label, value in compared(target))
+            parts = listed([say(part) for part in lost])
+            self.report({"WARNING"}, say("The {parts} did not fit the new mesh. Undo brings them back", parts=parts))
+        facts = [say("{label} {value}", label=label, value=value) for label, value in compared(target)]
+        return say("{label}: {value}", label=target.name, value="; ".join(facts))

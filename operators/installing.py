@@ -9,6 +9,7 @@ from ..engine.errors import EspalierError
 from . import environments, session
 from .environment_rows import expected
 from .environments import BY_PROFILE, KINDS
+from .languages import say, sentence
 from .text import draw_wrapped
 
 WIDTH = 520
@@ -30,7 +31,7 @@ class _ProfileOperator:
     def poll(cls, _context: bpy.types.Context) -> bool:
         """One task at a time."""
         if environments.state.working:
-            cls.poll_message_set("Another task on the environments is under way")
+            cls.poll_message_set(say("Another task on the environments is under way"))
             return False
         return True
 
@@ -45,7 +46,7 @@ class _ProfileOperator:
         except EspalierError as error:
             environments.state.profile, environments.state.error = self.profile, error
             session.redraw()
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, sentence(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -66,9 +67,9 @@ class _Building(_ProfileOperator):
         """Show what it takes, and the licenses that have not been accepted yet."""
         environments.look(self.profile)
         environments.find_unagreed(self.profile)
-        label = BY_PROFILE[self.profile].label
+        label, act = say(BY_PROFILE[self.profile].label), say(self.bl_label)
         return context.window_manager.invoke_props_dialog(
-            self, width=WIDTH, title=f"{self.bl_label} {label}", confirm_text=self.bl_label
+            self, width=WIDTH, title=say("{action} {environment}", action=act, environment=label), confirm_text=act
         )
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -81,10 +82,10 @@ class _Building(_ProfileOperator):
             draw_wrapped(layout.column(align=True), context, expected(status), WIDTH)
         for index, license in enumerate(environments.state.unagreed):
             box = layout.box()
-            box.label(text=license.title)
+            box.label(text=license.title, translate=False)
             column = box.column(align=True)
-            for sentence in (f"For {license.covers}.", license.text):
-                draw_wrapped(column, context, sentence, WIDTH)
+            for words in (say("For {parts}.", parts=say(license.covers)), say(license.text)):
+                draw_wrapped(column, context, words, WIDTH)
             row = box.row()
             optional = license.name in OPTIONAL
             row.prop(self, "ticked", index=index, text="I accept it (optional)" if optional else "I accept it")
@@ -133,9 +134,9 @@ class ESPALIER_OT_remove_environment(_ProfileOperator, bpy.types.Operator):
         return context.window_manager.invoke_confirm(
             self,
             event,
-            title=f"Remove {BY_PROFILE[self.profile].label}?",
-            message="It would have to be installed again before it can be used",
-            confirm_text=self.bl_label,
+            title=say("Remove {environment}?", environment=say(BY_PROFILE[self.profile].label)),
+            message=say("It would have to be installed again before it can be used"),
+            confirm_text=say(self.bl_label),
             icon="QUESTION",
         )
 

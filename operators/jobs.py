@@ -10,6 +10,7 @@ import bpy
 from ..engine.errors import EspalierError
 from ..engine.jobs.job import State
 from . import account, checking, pricing, queue_list, session
+from .languages import msgid, say
 
 
 class _JobOperator:
@@ -42,8 +43,8 @@ class ESPALIER_OT_cancel(_JobOperator, bpy.types.Operator):
         """Tell what stopping does not undo."""
         job = session.known_job(properties.job)
         if job is not None and job.request.engine == account.ENGINE:
-            return "Stop waiting for this asset. What the server has accepted may still be billed"
-        return cls.__doc__
+            return say("Stop waiting for this asset. What the server has accepted may still be billed")
+        return say(cls.__doc__)
 
     def act(self) -> None:
         session.session.open_queue().cancel(self.job)
@@ -62,10 +63,10 @@ class ESPALIER_OT_retry(_JobOperator, bpy.types.Operator):
         if job is not None and not job.remote_id:
             price = pricing.price_of(job.request)
             if job.state is State.UNKNOWN:
-                message = "The server may have it already, and would bill it again"
+                message = msgid("The server may have it already, and would bill it again")
                 return pricing.confirm(self, context, event, price, message)
             if pricing.to_ask(price):
-                return pricing.confirm(self, context, event, price, "It is sent to the server again")
+                return pricing.confirm(self, context, event, price, msgid("It is sent to the server again"))
         return self.execute(context)
 
     def act(self) -> None:
@@ -123,7 +124,7 @@ class ESPALIER_OT_clear(_JobOperator, bpy.types.Operator):
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Ask for something that can be taken off."""
         if not queue_list.clearable():
-            cls.poll_message_set("No job is done, failed or cancelled")
+            cls.poll_message_set(say("No job is done, failed or cancelled"))
             return False
         return True
 
@@ -142,7 +143,7 @@ class ESPALIER_OT_open_file(_JobOperator, bpy.types.Operator):
         job = session.session.open_queue().job(self.job)
         path = queue_list.file_of(job)
         if not Path(path).is_file():
-            raise EspalierError("blend_missing", path=path or "(never saved)", name=job.request.name)
+            raise EspalierError("blend_missing", path=path or say("(never saved)"), name=job.request.name)
         bpy.ops.wm.open_mainfile("INVOKE_DEFAULT", filepath=path, display_file_selector=False)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from ..engine.errors import EspalierError
-from . import pricing, session
+from . import languages, pricing, session
 from .inquiry import ACCOUNT
 
 WAIT_S = 60.0
@@ -19,9 +19,10 @@ def told(answer: Mapping[str, Any]) -> list[str]:
     """Return what the server said of the account, in lines without a full stop; nothing if it was not asked."""
     if not answer:
         return []
-    lines = [f"{answer['host']} accepts the key from {answer['key_source']}"]
+    source = languages.told(answer["key_source"])
+    lines = [languages.say("{host} accepts the key from {source}", host=answer["host"], source=source)]
     if answer.get("balance_usd") is not None:
-        lines.append(f"Balance: {pricing.dollars(answer['balance_usd'])}")
+        lines.append(languages.say("Balance: {price}", price=pricing.dollars(answer["balance_usd"])))
     return lines
 
 
@@ -49,7 +50,7 @@ class ESPALIER_OT_test_key(bpy.types.Operator):
         if bpy.app.background:
             session.wait_for_answer(inquiry, WAIT_S)
         if inquiry.error is not None:
-            self.report({"ERROR"}, str(inquiry.error))
+            self.report({"ERROR"}, languages.sentence(inquiry.error))
             return {"CANCELLED"}
         if inquiry.answer and not inquiry.waiting:
             self.report({"INFO"}, ". ".join(told(inquiry.answer)))

@@ -24,6 +24,7 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job, State
 from . import account, library_child, session
 from .account import PACKAGE
+from .languages import msgid
 from .scene.asset_file import FILE
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Helper:
             if not self._stopped:
                 detail = b"".join(log[-40:]).decode(errors="replace")
                 for result in left:
-                    reason = "the Blender beside this one stopped"
+                    reason = msgid("the Blender beside this one stopped")
                     self.news.put((result, EspalierError("import_failed", detail, name=result, reason=reason)))
             self.ended.set()
 

@@ -14,12 +14,13 @@ from ..engine.errors import EspalierError
 from ..engine.parameters import BY_NAME, REBUILD_PARAMETERS, REBUILD_SETTINGS, SETTINGS
 from ..engine.request import complete_from, complete_parameters, is_url
 from . import library, library_use, session
+from .languages import msgid, say, sentence
 from .scene.asset import properties_of
 from .scene.asset_file import read_job
 from .scene.placement import read_properties
 from .settings import engine_items
 
-NOT_OURS = "Select an object or an asset that Espalier has made"
+NOT_OURS = msgid("Select an object or an asset that Espalier has made")
 
 
 def job_at_hand(context: bpy.types.Context) -> str:
@@ -48,7 +49,7 @@ def account_at_hand(context: bpy.types.Context, job: str = "") -> dict[str, Any]
     at_hand = job_at_hand(context)
     wanted = job or at_hand
     if not wanted:
-        raise EspalierError("asset_not_ours", name=target.name if target else "This")
+        raise EspalierError("asset_not_ours", name=target.name if target else say("This"))
     if _job_of(target) == wanted:
         return read_properties(target)
     return properties_of(read_job(library.folder() / wanted))
@@ -67,7 +68,7 @@ def image_of(account: Mapping[str, Any]) -> str:
     copies.append(_copy(Path(str(account.get("source", ""))).parent.name))
     found = next((copy for copy in copies if copy is not None), None)
     if found is None:
-        raise EspalierError("image_missing", path=image or "of this asset")
+        raise EspalierError("image_missing", path=image or say("of this asset"))
     return str(found)
 
 
@@ -86,7 +87,7 @@ class _AssetOperator:
         """Ask for an asset that Espalier has made."""
         if job_at_hand(context):
             return True
-        cls.poll_message_set(NOT_OURS)
+        cls.poll_message_set(say(NOT_OURS))
         return False
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -119,8 +120,8 @@ class ESPALIER_OT_use_settings(_AssetOperator, bpy.types.Operator):
             if not is_url(image):
                 settings.image = bpy.data.images.load(image, check_existing=True)
         except (EspalierError, RuntimeError) as error:
-            told = str(error) if isinstance(error, EspalierError) else "Its image cannot be read"
-            self.report({"WARNING"}, f"The settings are set. {told}")
+            why = sentence(error) if isinstance(error, EspalierError) else say("Its image cannot be read")
+            self.report({"WARNING"}, say("{first}. {second}", first=say("The settings are set"), second=why))
         session.redraw()
         return {"FINISHED"}
 
@@ -177,7 +178,7 @@ class ESPALIER_OT_regenerate(_AssetOperator, bpy.types.Operator):
         account = account_at_hand(context, self.job)
         before = provenance.generation(account)
         if not before.get("engine"):
-            raise EspalierError("request_invalid", reason="nothing is known of how its source was generated")
+            raise EspalierError("request_invalid", reason=msgid("nothing is known of how its source was generated"))
         values = {name: value for name, value in settings_of(before).items() if name in BY_NAME}
         if self.new_seed:
             import random
@@ -190,7 +191,7 @@ class ESPALIER_OT_regenerate(_AssetOperator, bpy.types.Operator):
         except RuntimeError:
             return {"CANCELLED"}
         except TypeError as error:  # an engine that this version does not have
-            raise EspalierError("request_invalid", repr(error), reason="its engine is not known here") from error
+            raise EspalierError("request_invalid", repr(error), reason=msgid("its engine is not known here")) from error
         return {"CANCELLED"} if result == {"CANCELLED"} else {"FINISHED"}
 
 
@@ -218,7 +219,7 @@ class _LibraryOperator:
     def poll(cls, _context: bpy.types.Context) -> bool:
         """One thing at a time."""
         if library_use.state.working:
-            cls.poll_message_set("The library is being looked at")
+            cls.poll_message_set(say("The library is being looked at"))
             return False
         return True
 
@@ -228,7 +229,7 @@ class _LibraryOperator:
             self.act()
         except EspalierError as error:
             library_use.state.error = error
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, sentence(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -257,15 +258,16 @@ What the open file or an unfinished job uses stays; files that are not open and 
         usage = library_use.state.usage
         if super().poll(context) and usage is not None and usage.surplus:
             return True
-        cls.poll_message_set("Press Measure first. Nothing is older or more than the limits above")
+        cls.poll_message_set(say("Press Measure first. Nothing is older or more than the limits above"))
         return False
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask: what is deleted does not come back."""
         usage = library_use.state.usage
-        message = f"{usage.surplus:,} results are deleted for good" if usage is not None else ""
+        count = f"{usage.surplus:,}" if usage is not None else ""
+        message = say("{count} results are deleted for good", count=count) if count else ""
         return context.window_manager.invoke_confirm(
-            self, event, title="Clean Up Library?", message=message, confirm_text="Delete"
+            self, event, title=say("Clean Up Library?"), message=message, confirm_text=say("Delete")
         )
 
     def act(self) -> None:

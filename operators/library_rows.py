@@ -6,25 +6,28 @@ from __future__ import annotations
 import bpy
 
 from . import library, library_use
+from .languages import say, sentences, told
 from .text import VALUES, draw_note, draw_wrapped
 
 
 def draw_library(column: bpy.types.UILayout, context: bpy.types.Context, chosen: bpy.types.AddonPreferences) -> None:
     """Draw what is in memory; the disk is looked at by Measure, in a thread."""
-    from ..engine.words import size_words
-
     column.label(text="Library")
     column.prop(chosen, "asset_library")
     helper = library.shelf.helper
     if helper is not None:
-        draw_note(column, f"{len(helper.results):,} results are on their way into the Asset Browser", "SORTTIME")
+        draw_note(
+            column,
+            say("{count} results are on their way into the Asset Browser", count=f"{len(helper.results):,}"),
+            "SORTTIME",
+        )
     problem = library.shelf.problem or library_use.state.error
     if problem is not None:
         row = column.row()
         row.alert = True
         lines = row.column(align=True)
-        draw_wrapped(lines, context, problem.cause)
-        draw_wrapped(lines, context, problem.remedy)
+        for words in sentences(problem):
+            draw_wrapped(lines, context, words)
     column.prop(chosen, "library_keep_days")
     column.prop(chosen, "library_keep_gb")
     state = library_use.state
@@ -35,12 +38,26 @@ def draw_library(column: bpy.types.UILayout, context: bpy.types.Context, chosen:
     if state.working:
         row.label(text="Measuring...")
     else:
-        known = usage is not None
-        row.label(text=f"{usage.count:,} results, {size_words(usage.size)}" if known else "Not measured yet")
+        row.label(text=_measured(usage), translate=False)
     row.operator("espalier.measure_library")
     row.operator("espalier.clean_library", icon="TRASH")
     if usage is not None and not state.working:
-        would = f"{usage.surplus:,} would go, {size_words(usage.surplus_size)}" if usage.surplus else "Nothing would go"
-        draw_note(column, would, "INFO")
+        draw_note(column, _going(usage), "INFO")
     if state.told:
-        draw_note(column, state.told, "CHECKMARK")
+        draw_note(column, told(state.told), "CHECKMARK")
+
+
+def _measured(usage: library_use.Usage | None) -> str:
+    from ..engine.words import size_words
+
+    if usage is None:
+        return say("Not measured yet")
+    return say("{count} results, {size}", count=f"{usage.count:,}", size=size_words(usage.size))
+
+
+def _going(usage: library_use.Usage) -> str:
+    from ..engine.words import size_words
+
+    if not usage.surplus:
+        return say("Nothing would go")
+    return say("{count} would go, {size}", count=f"{usage.surplus:,}", size=size_words(usage.surplus_size))

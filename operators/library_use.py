@@ -16,6 +16,7 @@ import bpy
 from ..engine.errors import EspalierError
 from ..engine.files import unwritable
 from . import account, library, session
+from .languages import msgid
 from .scene.placement import read_properties
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class _Work:
             results, surplus = self._look()
             if remove:
                 freed = upkeep.discard(self.folder, [each.job for each in surplus])
-                told = f"{len(surplus):,} results removed, {size_words(freed)} freed"
+                count, size = f"{len(surplus):,}", size_words(freed)
+                told = msgid("{count} results removed, {size} freed").format(count=count, size=size)
                 results, surplus = self._look()
             sizes = (sum(each.size for each in group) for group in (results, surplus))
             return Usage(len(results), next(sizes), len(surplus), next(sizes)), told, None

@@ -13,6 +13,7 @@ from ..engine.errors import EspalierError
 from ..engine.files import make_folder, replacing
 from . import session
 from .cutout_settings import mask_of
+from .languages import say
 
 
 def mask_file(mask: bpy.types.Image, folder: Path) -> tuple[Path, int]:
@@ -57,7 +58,7 @@ class ESPALIER_OT_edit_mask(bpy.types.Operator):
 
         settings = context.scene.espalier
         if mask_of(settings) is None and not (cutout.is_shown(settings) and cutout.state.note):
-            cls.poll_message_set("The cut-out of the image has not been made yet")
+            cls.poll_message_set(say("The cut-out of the image has not been made yet"))
             return False
         return True
 

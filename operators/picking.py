@@ -9,9 +9,10 @@ from typing import Any
 import bpy
 
 from . import placement_settings as settings
+from .languages import msgid, say
 from .viewing import surface_at, viewport_at
 
-ASK = "Click where the asset is to stand. Esc: Cancel"
+ASK = msgid("Click where the asset is to stand. Esc: Cancel")
 PLACE_PROPERTY = bpy.props.FloatVectorProperty(
     name="Place",
     description="Point of a surface, in world space, that the asset is to stand on, whatever is chosen under Placement",
@@ -96,7 +97,7 @@ class ESPALIER_OT_pick_place(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Wait for the click."""
         context.window.cursor_modal_set("CROSSHAIR")
-        context.workspace.status_text_set(ASK)
+        context.workspace.status_text_set(say(ASK))
         context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 

@@ -17,6 +17,7 @@ from mathutils import Matrix, Vector
 
 from ..engine.errors import EspalierError
 from . import placement_settings as settings
+from .languages import say
 from .scene import placement as scene_placement
 from .scene.placement import read_properties
 from .scene.pose import Pose, strike
@@ -218,7 +219,8 @@ def arrange(
     )
     told = ""
     if old is not None:
-        told = f"{old.name} is hidden" if hide(old, view_layer) else f"{old.name} stays as it is"
+        hidden = hide(old, view_layer)
+        told = say("{name} is hidden", name=old.name) if hidden else say("{name} stays as it is", name=old.name)
     scene_placement.show(context, target, view_layer, select)
     return told
 

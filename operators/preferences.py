@@ -17,6 +17,7 @@ from . import account, environments, library, library_use, session, trellis2
 from .environment_rows import draw_environments
 from .inquiry import ACCOUNT
 from .key import told
+from .languages import say, sentences
 from .library_rows import draw_library
 from .placement_settings import EspalierPlacement
 from .text import VALUES, draw_note
@@ -275,7 +276,8 @@ def _draw_trellis2(column: bpy.types.UILayout, chosen: EspalierPreferences) -> N
     split = column.split(factor=VALUES)
     split.label()
     row = split.row(align=True)
-    row.label(text="Not measured yet" if size is None else f"{size_words(size)} in use")
+    words = say("Not measured yet") if size is None else say("{size} in use", size=size_words(size))
+    row.label(text=words, translate=False)
     row.operator("espalier.measure_stages")
     row.operator("espalier.clear_stages", icon="TRASH")
 
@@ -295,16 +297,17 @@ def _draw_test(column: bpy.types.UILayout) -> None:
 
 def _note_environment(column: bpy.types.UILayout, variable: str) -> None:
     if os.environ.get(variable):
-        draw_note(column, f"The environment variable {variable} is set and comes first", "INFO")
+        draw_note(column, say("The environment variable {name} is set and comes first", name=variable), "INFO")
 
 
 def _note_taken(column: bpy.types.UILayout, variables: Sequence[str]) -> None:
     """Tell of the first of `variables` that is set that it is what counts as long as the field above is empty."""
     found = next((variable for variable in variables if os.environ.get(variable)), "")
     if found:
-        draw_note(column, f"Empty, so the environment variable {found} counts", "INFO")
+        draw_note(column, say("Empty, so the environment variable {name} counts", name=found), "INFO")
 
 
 def _note_error(column: bpy.types.UILayout, error: EspalierError) -> None:
-    draw_note(column, error.cause, "ERROR")
-    draw_note(column, error.remedy, "BLANK1")
+    cause, remedy = sentences(error)
+    draw_note(column, cause, "ERROR")
+    draw_note(column, remedy, "BLANK1")

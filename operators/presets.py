@@ -17,6 +17,7 @@ from ..engine.errors import EspalierError
 from ..engine.files import unwritable
 from ..engine.parameters import REBUILD_PARAMETERS, SETTINGS
 from . import session
+from .languages import say, sentence
 from .settings import plain_value
 
 SUBFOLDER = "espalier"
@@ -50,7 +51,7 @@ class ESPALIER_OT_apply_preset(bpy.types.Operator):
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """Tell what the preset is for."""
-        return reason(properties.filepath) or cls.__doc__
+        return say(reason(properties.filepath) or cls.__doc__)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Set all that a preset holds to its default, then let Blender run the preset."""
@@ -68,7 +69,7 @@ class ESPALIER_OT_apply_preset(bpy.types.Operator):
             return {"CANCELLED"}
         told = reason(self.filepath)
         if told:
-            self.report({"INFO"}, told)
+            self.report({"INFO"}, say(told))
         session.redraw()
         return {"FINISHED"}
 
@@ -86,9 +87,9 @@ class ESPALIER_OT_preset_add(AddPresetBase, bpy.types.Operator):
         try:
             return super().execute(context)
         except OSError as error:
-            self.report({"ERROR"}, str(unwritable(Path(error.filename or SUBFOLDER), error)))
+            self.report({"ERROR"}, sentence(unwritable(Path(error.filename or SUBFOLDER), error)))
         except EspalierError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, sentence(error))
         return {"CANCELLED"}
 
     def add(self, context: bpy.types.Context, filepath: str) -> None:

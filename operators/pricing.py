@@ -13,6 +13,7 @@ from ..engine.request import GenerationRequest, Request
 from . import account, session
 from .account import ENGINE
 from .inquiry import MODEL
+from .languages import say
 
 if TYPE_CHECKING:
     from ..engine.offer import Offer
@@ -93,8 +94,10 @@ def confirm(
     return context.window_manager.invoke_confirm(
         operator,
         event,
-        title=f"Spend {dollars(price_usd)}?" if price_usd else f"{operator.bl_label}?",
-        message=message,
-        confirm_text=operator.bl_label,
+        title=say("Spend {price}?", price=dollars(price_usd))
+        if price_usd
+        else say("{action}?", action=say(operator.bl_label)),
+        message=say(message),
+        confirm_text=say(operator.bl_label),
         icon="QUESTION",
     )

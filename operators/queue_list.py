@@ -11,6 +11,7 @@ import bpy
 
 from ..engine.jobs.job import Job, State
 from . import placing, session
+from .languages import say
 from .variations import VARIATIONS
 
 _ENDED = (State.FAILED, State.CANCELLED, State.IMPORTED)
@@ -85,7 +86,7 @@ def file_of(job: Job) -> str:
 def title(job: Job) -> str:
     """Return what a job is called: by its name, one of several seeds of an image by the seed first."""
     seed = job.request.parameters.get("seed") if VARIATIONS in job.placement else None
-    return job.request.name if seed is None else f"Seed {seed}, {job.request.name}"
+    return job.request.name if seed is None else say("Seed {seed}, {name}", seed=seed, name=job.request.name)
 
 
 def chosen() -> Job | None:

@@ -13,6 +13,7 @@ from ..engine.parameters import REBUILD_SETTINGS
 from ..engine.request import REBUILD, RebuildRequest
 from . import placing, session
 from .former import library_folder
+from .languages import say
 from .placement_settings import CURSOR
 from .scene.placement import read_properties
 from .settings import LODS_PROPERTY, add_parameters, plain_value
@@ -56,7 +57,7 @@ class ESPALIER_OT_rebuild(bpy.types.Operator):
         """Ask for an object that Espalier made."""
         if rebuildable(context.object):
             return True
-        cls.poll_message_set("Select an object that Espalier has placed in the scene")
+        cls.poll_message_set(say("Select an object that Espalier has placed in the scene"))
         return False
 
     def execute(self, context: bpy.types.Context) -> set[str]:

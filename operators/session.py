@@ -21,6 +21,7 @@ from ..engine.jobs.job import Job, State
 from . import account, placing
 from .account import PACKAGE
 from .inquiry import Inquiries, Inquiry
+from .languages import msgid, say, sentence
 
 if TYPE_CHECKING:
     from ..engine.jobs.history import Spent
@@ -139,7 +140,7 @@ def ask(question: str) -> Inquiry:
 def may_ask(operator: type[bpy.types.Operator], question: str) -> bool:
     """Tell whether `question` may be asked anew; if not, `operator` shows why. For `poll`."""
     if session.inquiries.of(question).waiting:
-        operator.poll_message_set("The server has been asked and has not answered yet")
+        operator.poll_message_set(say("The server has been asked and has not answered yet"))
         return False
     return True
 
@@ -197,13 +198,13 @@ def fail(error: EspalierError, job: str = "") -> None:
 def refuse(operator: bpy.types.Operator, error: EspalierError, job: str = "") -> set[str]:
     """Show `error` in the panel and in `operator`'s report, and return what the operator then returns."""
     fail(error, job)
-    operator.report({"ERROR"}, str(error))
+    operator.report({"ERROR"}, sentence(error))
     return {"CANCELLED"}
 
 
 def crashed(reason: str) -> None:
     """Show that `reason`, where an exception that nobody expects is being handled; what it was goes to the console."""
-    fail(EspalierError("internal", detail=traceback.format_exc(), reason=reason, log="the console"))
+    fail(EspalierError("internal", detail=traceback.format_exc(), reason=reason, log=msgid("the console")))
 
 
 def hold(job: str) -> None:
@@ -257,7 +258,7 @@ def _tick() -> float | None:
         waiting = _import_one(queue)
     except Exception:
         # Blender would drop the timer without a word, and with it every job.
-        crashed("the queue stopped")
+        crashed(msgid("the queue stopped"))
         return None
     if changed or answered:
         redraw()

@@ -22,6 +22,7 @@ from ..engine.parameters import (
 from . import environments, forecast, pricing, trellis2
 from .account import ENGINE
 from .cutout_settings import EspalierCutout, changed, image_changed
+from .languages import LINES, msgid
 
 RESOLUTION_OF_PIPELINE = {pipeline: resolution for resolution, pipeline in PIPELINE_OF_RESOLUTION.items()}
 
@@ -35,8 +36,9 @@ def engine_items() -> list[tuple[str, str, str]]:
 def tooltip(parameter: Parameter) -> str:
     """Return what a setting does and, for each engine that ignores it, why."""
     ignored = [engine for engine in ENGINES if engine.name in available() and not parameter.honoured_by(engine.name)]
-    reasons = [f"The {engine.label} engine ignores it: {parameter.ignored_by[engine.name]}" for engine in ignored]
-    return ".\n".join([parameter.help, *reasons])
+    template = msgid("The {engine} engine ignores it: {reason}")
+    reasons = [template.format(engine=engine.label, reason=parameter.ignored_by[engine.name]) for engine in ignored]
+    return LINES.join([parameter.help, *reasons])
 
 
 def property_of(parameter: Parameter, update: Callable[[Any, Any], None] | None = None, **options: Any) -> Any:

@@ -7,6 +7,7 @@ import bpy
 
 from ..engine.errors import EspalierError
 from . import session, trellis2
+from .languages import say
 
 
 class _StagesOperator:
@@ -42,7 +43,7 @@ class ESPALIER_OT_clear_stages(_StagesOperator, bpy.types.Operator):
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Nothing is taken from a job."""
         if trellis2.at_work():
-            cls.poll_message_set("A job of TRELLIS.2 uses them; wait until it is done, or cancel it")
+            cls.poll_message_set(say("A job of TRELLIS.2 uses them; wait until it is done, or cancel it"))
             return False
         return True
 

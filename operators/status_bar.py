@@ -9,6 +9,7 @@ import bpy
 
 from ..engine.jobs.job import Job, State
 from . import queue_list
+from .languages import say
 
 SHOWN_S = 8.0
 
@@ -34,14 +35,14 @@ def tell(job: Job) -> None:
 def _words(job: Job) -> tuple[str, str]:
     name = job.request.name
     if job.state is State.IMPORTED:
-        return f"{name} is finished", "CHECKMARK"
+        return say("{name} is finished", name=name), "CHECKMARK"
     if queue_list.is_elsewhere(job):
-        file = bpy.path.basename(queue_list.file_of(job)) or "another file"
-        return f"{name} is finished and belongs to {file}", "QUESTION"
+        file = bpy.path.basename(queue_list.file_of(job)) or say("another file")
+        return say("{name} is finished and belongs to {file}", name=name, file=file), "QUESTION"
     if job.state is State.FAILED:
-        return f"{name} was not generated", "ERROR"
+        return say("{name} was not generated", name=name), "ERROR"
     if job.state is State.UNKNOWN:
-        return f"{name} has an unknown outcome", "QUESTION"
+        return say("{name} has an unknown outcome", name=name), "QUESTION"
     return "", "NONE"
 
 

@@ -16,6 +16,7 @@ from ..engine.environments.profiles import CUDA, WEIGHTS
 from ..engine.errors import EspalierError
 from ..engine.request import TEXTURE_SEED
 from . import account, environments, session
+from .languages import LINES, msgid, sentence
 
 if TYPE_CHECKING:
     from ..engine.backends.trellis2.settings import Settings
@@ -98,7 +99,7 @@ def may_generate(operator: type[bpy.types.Operator], context: bpy.types.Context)
     obstacle = known_obstacle(context.scene.espalier.engine)
     if obstacle is None or bpy.app.background:
         return True
-    operator.poll_message_set(str(obstacle.error))
+    operator.poll_message_set(sentence(obstacle.error))
     return False
 
 
@@ -114,8 +115,13 @@ def texture_seed_property(**options: Any) -> Any:
     """Return the Blender property that shows the texture seed."""
     return bpy.props.IntProperty(
         name=TEXTURE_SEED.label,
-        description=f"{TEXTURE_SEED.help}. The shape comes from the Stage Cache if it is still there. "
-        f"{FOLLOWS}: it follows from the Seed",
+        description=LINES.join(
+            [
+                TEXTURE_SEED.help,
+                msgid("The shape comes from the Stage Cache if it is still there"),
+                msgid("{value}: it follows from the Seed").format(value=FOLLOWS),
+            ]
+        ),
         default=FOLLOWS,
         min=FOLLOWS,
         **options,

@@ -16,6 +16,7 @@ from ..engine.parameters import BY_NAME, ENGINES
 from ..engine.request import GenerationRequest
 from . import placing, session
 from .generate import Generation
+from .languages import say, sentence
 from .scene import placement as scene_placement
 from .scene import row
 from .scene.asset import discard_asset
@@ -57,7 +58,7 @@ class ESPALIER_OT_generate_variations(Generation, bpy.types.Operator):
         """As Generate, and with an engine that makes something else of another seed."""
         error = same_reason(context.scene.espalier.engine)
         if error is not None and not bpy.app.background:
-            cls.poll_message_set(str(error))
+            cls.poll_message_set(sentence(error))
             return False
         return super().poll(context)
 
@@ -116,7 +117,7 @@ def _row_pose(context: bpy.types.Context, placement: Mapping[str, Any], scene: b
 def _in_object_mode(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
     """Tell whether objects may be moved and removed now; if not, `operator` shows why. For `poll`."""
     if context.mode != "OBJECT":
-        operator.poll_message_set("Go to Object Mode first")
+        operator.poll_message_set(say("Go to Object Mode first"))
         return False
     return True
 
@@ -164,7 +165,7 @@ class ESPALIER_OT_keep_variation(_RowOperator, bpy.types.Operator):
         beside = across * (row.BESIDE * len(earlier) * max(earlier, default=0.0))
         told = placing.arrange(context, target, placement, scene, session.session.file, beside)
         target.name = str(scene_placement.read_properties(target)["name"])
-        self.report({"INFO"}, f"{target.name}{'. ' if told else ''}{told}")
+        self.report({"INFO"}, say("{first}. {second}", first=target.name, second=told) if told else target.name)
 
 
 class ESPALIER_OT_discard_variation(_RowOperator, bpy.types.Operator):

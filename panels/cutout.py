@@ -7,6 +7,7 @@ import bpy
 
 from ..operators import cutout
 from ..operators.cutout_settings import FOUND, mask_of
+from ..operators.languages import say, sentence
 from ..operators.text import draw_wrapped
 
 SCALE = 8.0
@@ -28,10 +29,10 @@ def draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context, setting
         row.alert = True
         row.label(text="Not Cut Out", icon="ERROR")
     else:
-        row.label(text=FOUND[state.note["how"]].format(model=state.note["model"]), icon="HIDE_OFF")
+        row.label(text=say(FOUND[state.note["how"]], model=state.note["model"]), icon="HIDE_OFF", translate=False)
     line.operator("espalier.show_cutout", text="", icon="FILE_REFRESH", emboss=False)
     if shown and state.error is not None and not state.waiting:
-        draw_wrapped(layout.column(align=True), context, str(state.error))
+        draw_wrapped(layout.column(align=True), context, sentence(state.error))
     header, body = layout.panel("espalier_cutout", default_closed=True)
     header.label(text="Cut-Out")
     if body is not None:

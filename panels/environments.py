@@ -22,7 +22,7 @@ class ESPALIER_PT_environments(SidebarPanel, bpy.types.Panel):
         """Draw how far a task is, or that one failed, where it is seen with the panel closed."""
         state = environments.state
         if state.task is not None:
-            self.layout.label(text=f"{state.task.fraction:.0%}")
+            self.layout.label(text=f"{state.task.fraction:.0%}", translate=False)
         elif state.error is not None:
             self.layout.label(icon="ERROR")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators import forecast
+from ..operators.languages import sentences
 from ..operators.text import draw_wrapped
 
 
@@ -21,5 +22,6 @@ def draw_forecast(layout: bpy.types.UILayout, context: bpy.types.Context, settin
     if told.problem is not None:
         red = column.column(align=True)
         red.alert = True
-        draw_wrapped(red, context, told.problem.cause)
-        draw_wrapped(column, context, told.problem.remedy)
+        cause, remedy = sentences(told.problem)
+        draw_wrapped(red, context, cause)
+        draw_wrapped(column, context, remedy)

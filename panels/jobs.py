@@ -7,6 +7,7 @@ import bpy
 
 from ..engine.jobs.job import Job, State
 from ..operators import checking, queue_list, session, thumbnails
+from ..operators.languages import msgid, say, sentences, told
 from ..operators.text import draw_wrapped, duration
 from .sidebar import ESPALIER_PT_main, SidebarPanel
 
@@ -16,32 +17,37 @@ MOST_ASKED = 3
 """Questions below the list that are shown at a time."""
 NAMES = 0.55
 """Share of a row that the name gets."""
-FETCH = "Press Fetch It to come for that one, without another bill."
-STATES = {State.FAILED: "Failed", State.CANCELLED: "Cancelled", State.UNKNOWN: "Unknown", State.IMPORTED: "Done"}
+FETCH = msgid("Press Fetch It to come for that one, without another bill.")
+STATES = {
+    State.FAILED: msgid("Failed"),
+    State.CANCELLED: msgid("Cancelled"),
+    State.UNKNOWN: msgid("Unknown"),
+    State.IMPORTED: msgid("Done"),
+}
 
 
 def progress_text(job: Job) -> str:
     """Return the stage, and the remaining time unless the engine's own note tells it, as shown below the list."""
     if job.cancelling:
-        return "Cancelling"
+        return say("Cancelling")
     if job.state is State.QUEUED:
-        return "Waiting"
-    text = job.label or "Starting"
+        return say("Waiting")
+    text = told(job.label) if job.label else say("Starting")
     if job.remaining_s is not None and " left" not in job.note:
-        text += f", about {duration(job.remaining_s)} left"
+        return say("{stage}, about {time} left", stage=text, time=duration(job.remaining_s))
     return text
 
 
 def row_text(job: Job) -> str:
     """Return where a job is in the few letters for which a row has room."""
     if job.cancelling:
-        return "Cancelling"
+        return say("Cancelling")
     if job.state is State.QUEUED:
-        return "Waiting"
+        return say("Waiting")
     if job.state is State.READY:
-        return "Other File" if queue_list.is_elsewhere(job) else "Finished"
+        return say("Other File") if queue_list.is_elsewhere(job) else say("Finished")
     if not job.active:
-        return STATES[job.state]
+        return say(STATES[job.state])
     if job.remaining_s is not None:
         return duration(job.remaining_s)
     return f"{job.fraction:.0%}"
@@ -65,22 +71,22 @@ class ESPALIER_UL_jobs(bpy.types.UIList):
         """Draw the picture, the name, how far it is, and the one button that is wanted most."""
         job = session.known_job(item.job)
         if job is None:
-            layout.label(text=item.name)
+            layout.label(text=item.name, translate=False)
             return
         split = layout.split(factor=NAMES, align=True)
         picture = thumbnails.icon_of(job)
         if picture:
-            split.label(text=queue_list.title(job), icon_value=picture)
+            split.label(text=queue_list.title(job), icon_value=picture, translate=False)
         else:
-            split.label(text=queue_list.title(job), icon="MESH_DATA")
+            split.label(text=queue_list.title(job), icon="MESH_DATA", translate=False)
         row = split.row(align=True)
         if job.active and job.state is not State.QUEUED:
-            row.progress(factor=job.fraction, text=row_text(job))
+            row.progress(factor=job.fraction, text=row_text(job), translate=False)
         else:
             state = row.row()
             state.alert = job.state in (State.FAILED, State.UNKNOWN)
             state.active = job.state not in (State.CANCELLED, State.IMPORTED)
-            state.label(text=row_text(job))
+            state.label(text=row_text(job), translate=False)
         if job.active:
             row.operator("espalier.cancel", text="", icon="X", emboss=False).job = job.id
         elif job.state in (State.FAILED, State.CANCELLED):
@@ -125,36 +131,41 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
             else:
                 self._draw_finished(context, job)
         if len(asked) > MOST_ASKED:
-            self.layout.label(text=f"{len(asked) - MOST_ASKED} more wait for an answer")
+            more = say("{count} more wait for an answer", count=len(asked) - MOST_ASKED)
+            self.layout.label(text=more, translate=False)
 
     def _draw_chosen(self, context: bpy.types.Context, job: Job) -> None:
         """Draw what a row has no room for."""
-        column = self.layout.column(align=True)
+        column, title = self.layout.column(align=True), queue_list.title(job)
         if job.active:
-            draw_wrapped(column, context, f"{queue_list.title(job)}: {progress_text(job)}")
+            draw_wrapped(column, context, say("{label}: {value}", label=title, value=progress_text(job)))
         elif job.error is not None:
             if job.id == session.session.error_job and session.session.error is not None:
                 return  # it is told above
-            draw_wrapped(column, context, f"{queue_list.title(job)}: {job.error.cause}")
-            draw_wrapped(column, context, job.error.remedy)
+            cause, remedy = sentences(job.error)
+            draw_wrapped(column, context, say("{label}: {value}", label=title, value=cause))
+            draw_wrapped(column, context, remedy)
         elif job.started is not None and job.finished is not None:
             took = duration(job.finished - job.started)
-            draw_wrapped(column, context, f"{queue_list.title(job)}: {row_text(job)}, in {took}")
+            draw_wrapped(column, context, say("{name}: {state}, in {time}", name=title, state=row_text(job), time=took))
         if job.note:
-            draw_wrapped(column, context, job.note)
+            draw_wrapped(column, context, told(job.note))
 
     def _draw_finished(self, context: bpy.types.Context, job: Job) -> None:
         """Ask where a finished asset is to go, whose file is not open, or which could not be placed."""
         box = self.layout.box()
         row = box.row()
-        row.label(text=f"{job.request.name} Is Finished", icon="QUESTION")
+        row.label(text=say("{name} Is Finished", name=job.request.name), icon="QUESTION", translate=False)
         row.operator("espalier.put_away", text="", icon="X", emboss=False).job = job.id
         if not queue_list.is_elsewhere(job):
             box.operator("espalier.import_asset", icon="IMPORT").job = job.id
             return
         path = queue_list.file_of(job)
-        name = f"{bpy.path.basename(path)}, which is not open" if path else "a file that was not saved then"
-        draw_wrapped(box.column(align=True), context, f"It belongs to {name}.")
+        if path:
+            whose = say("It belongs to {file}, which is not open.", file=bpy.path.basename(path))
+        else:
+            whose = say("It belongs to a file that was not saved then.")
+        draw_wrapped(box.column(align=True), context, whose)
         column = box.column(align=True)
         column.operator("espalier.import_asset", text="Import Here", icon="IMPORT").job = job.id
         if path:
@@ -165,7 +176,7 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
         box = self.layout.box()
         row = box.row()
         row.alert = True
-        row.label(text=f"{job.request.name}: Outcome Unknown", icon="QUESTION")
+        row.label(text=say("{name}: Outcome Unknown", name=job.request.name), icon="QUESTION", translate=False)
         row.operator("espalier.put_away", text="", icon="X", emboss=False).job = job.id
         column = box.column(align=True)
         for sentence in checking.known(job):
@@ -173,7 +184,7 @@ class ESPALIER_PT_jobs(SidebarPanel, bpy.types.Panel):
         found = checking.found(job)
         if job.error is not None:
             column.separator()
-            draw_wrapped(column, context, FETCH if found else job.error.remedy)
+            draw_wrapped(column, context, say(FETCH) if found else sentences(job.error)[1])
         row = box.row(align=True)
         if found:
             row.operator("espalier.fetch", icon="IMPORT").job = job.id

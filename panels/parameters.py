@@ -7,6 +7,7 @@ import bpy
 
 from ..engine.parameters import GROUPS, REBUILD_NAMES, REBUILD_PARAMETERS, SETTINGS, Group
 from ..operators.former import can_revert, compared
+from ..operators.languages import say
 from ..operators.rebuild import rebuildable
 from .server import draw_limit
 from .sidebar import ESPALIER_PT_main, SidebarPanel
@@ -50,7 +51,7 @@ def _draw_rebuild(
         return
     figures = layout.column(align=True)
     for label, value in compared(target):
-        figures.label(text=f"{label}: {value}")
+        figures.label(text=say("{label}: {value}", label=label, value=value), translate=False)
     if can_revert(target):
         layout.operator("espalier.revert", icon="LOOP_BACK")
 

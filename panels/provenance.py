@@ -10,6 +10,7 @@ import bpy
 
 from ..engine import provenance
 from ..operators import pricing
+from ..operators.languages import msgid, say
 from ..operators.rebuild import rebuildable
 from ..operators.scene.placement import read_properties
 from .sidebar import ESPALIER_PT_main, SidebarPanel
@@ -18,29 +19,32 @@ LABELS = 0.4
 
 
 def facts(account: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield, label and value, what is to be told of an asset; parameters only where they differ from the default."""
+    """Yield, label and value, what is to be told of an asset; parameters only where they differ from the default.
+
+    Labels are in English, values as they are shown.
+    """
     before = provenance.generation(account)
     image = str(before.get("image", ""))
     if image:
-        yield "Image", provenance.file_name(image)
+        yield msgid("Image"), provenance.file_name(image)
     if before.get("engine"):
-        yield "Engine", provenance.engine_label(str(before["engine"]))
-    for name, label in (("model", "Model"), ("seed", "Seed")):
+        yield msgid("Engine"), say(provenance.engine_label(str(before["engine"])))
+    for name, label in (("model", msgid("Model")), ("seed", msgid("Seed"))):
         if before.get(name) not in (None, ""):
             yield label, str(before[name])
     for parameter, value in provenance.changed(before):
-        yield parameter.label, provenance.value_words(parameter, value)
+        yield parameter.label, say(provenance.value_words(parameter, value))
     if isinstance(before.get("cost_usd"), (int, float)):
-        yield "Cost", pricing.dollars(before["cost_usd"])
+        yield msgid("Cost"), pricing.dollars(before["cost_usd"])
     if before.get(provenance.MADE):
-        yield "Made", _date(before[provenance.MADE])
+        yield msgid("Made"), _date(before[provenance.MADE])
     if provenance.is_rebuilt(account):
-        yield "Rebuilt", _date(account.get(provenance.MADE, ""))
+        yield msgid("Rebuilt"), _date(account.get(provenance.MADE, ""))
         levels = account.get("lods", ())
         if len(levels):
-            yield "Levels", ", ".join(f"{int(level):,}" for level in levels)
+            yield msgid("Levels"), ", ".join(f"{int(level):,}" for level in levels)
         for parameter, value in provenance.changed(account):
-            yield parameter.label, provenance.value_words(parameter, value)
+            yield parameter.label, say(provenance.value_words(parameter, value))
 
 
 def _date(text: object) -> str:
@@ -56,7 +60,7 @@ def _draw(self: bpy.types.Panel, context: bpy.types.Context) -> None:
         split = column.split(factor=LABELS)
         left = split.row()
         left.alignment = "RIGHT"
-        left.label(text=label)
+        left.label(text=say(label), translate=False)
         split.label(text=value, translate=False)
     column = layout.column(align=True)
     column.operator("espalier.use_settings", text="Copy Settings to Panel", icon="COPYDOWN")

@@ -7,7 +7,8 @@ import bpy
 
 from ..engine.errors import EspalierError
 from ..operators import account, pricing, session
-from ..operators.text import draw_wrapped
+from ..operators.languages import say, told
+from ..operators.text import draw_error
 
 LABELS = 0.4
 """Share of the width that Blender gives the labels of split properties."""
@@ -23,8 +24,8 @@ def draw_cost(layout: bpy.types.UILayout, context: bpy.types.Context, settings: 
     column = layout.column(align=True)
     spent = session.spent()
     if spent.all > 0.0:
-        _draw_row(column, "This Session", f"{pricing.dollars(spent.session)} spent")
-        _draw_row(column, "In All", f"{pricing.dollars(spent.all)} spent")
+        for label, price in ((say("This Session"), spent.session), (say("In All"), spent.all)):
+            _draw_row(column, label, say("{price} spent", price=pricing.dollars(price)))
 
 
 def draw_limit(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, name: str) -> None:
@@ -32,23 +33,21 @@ def draw_limit(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, na
     if settings.engine == account.ENGINE:
         limit = pricing.offer().limits.get(name)
         if limit is not None:
-            _draw_row(layout, "", f"Server: {limit.words}")
+            _draw_row(layout, "", say("Server: {range}", range=told(limit.words)))
 
 
 def _draw_row(layout: bpy.types.UILayout, label: str, value: str) -> None:
     split = layout.split(factor=LABELS)
     left = split.row()
     left.alignment = "RIGHT"
-    left.label(text=label)
-    split.label(text=value)
+    left.label(text=label, translate=False)
+    split.label(text=value, translate=False)
 
 
 def _draw_problem(layout: bpy.types.UILayout, context: bpy.types.Context, problem: EspalierError) -> None:
     box = layout.box()
     column = box.column(align=True)
-    draw_wrapped(column, context, problem.cause)
-    column.separator()
-    draw_wrapped(column, context, problem.remedy)
+    draw_error(column, context, problem)
     if problem.code == "remote_offline":
         box.operator("screen.userpref_show", text="Open Preferences", icon="PREFERENCES").section = "SYSTEM"
     elif problem.code != "remote_locked":

@@ -6,7 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ..operators import session
-from ..operators.text import draw_wrapped
+from ..operators.languages import told
+from ..operators.text import draw_error, draw_wrapped
 from .cutout import draw_preview
 from .forecast import draw_forecast
 from .presets import ESPALIER_PT_presets
@@ -76,7 +77,7 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
         if session.session.notice:
             box = self.layout.box()
             row = box.row()
-            draw_wrapped(row.column(align=True), context, session.session.notice)
+            draw_wrapped(row.column(align=True), context, told(session.session.notice))
             row.operator("espalier.dismiss", text="", icon="X", emboss=False).what = "notice"
 
     def _draw_error(self, context: bpy.types.Context) -> None:
@@ -90,8 +91,6 @@ class ESPALIER_PT_main(SidebarPanel, bpy.types.Panel):
         row.label(text="Cancelled" if cancelled else "Not Generated", icon="INFO" if cancelled else "ERROR")
         row.operator("espalier.dismiss", text="", icon="X", emboss=False)
         column = box.column(align=True)
-        draw_wrapped(column, context, error.cause)
-        column.separator()
-        draw_wrapped(column, context, error.remedy)
+        draw_error(column, context, error)
         if session.session.error_job:
             box.operator("espalier.retry", icon="FILE_REFRESH").job = session.session.error_job

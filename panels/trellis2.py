@@ -7,7 +7,7 @@ import bpy
 
 from ..operators import environments, trellis2
 from ..operators.environment_rows import draw_task
-from ..operators.text import draw_wrapped
+from ..operators.text import draw_error
 
 
 def draw_readiness(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
@@ -22,7 +22,7 @@ def draw_readiness(layout: bpy.types.UILayout, context: bpy.types.Context, setti
     if obstacle is not None:
         _draw_obstacle(layout.box(), context, obstacle)
     for notice in trellis2.notices():
-        layout.label(text=notice)
+        layout.label(text=notice, translate=False)
 
 
 def _draw_obstacle(box: bpy.types.UILayout, context: bpy.types.Context, obstacle: trellis2.Obstacle) -> None:
@@ -36,9 +36,7 @@ def _draw_obstacle(box: bpy.types.UILayout, context: bpy.types.Context, obstacle
     # What the button has led to is nearer than what it was for.
     error = state.error if state.error is not None and state.profile == obstacle.profile else obstacle.error
     column = box.column(align=True)
-    draw_wrapped(column, context, error.cause)
-    column.separator()
-    draw_wrapped(column, context, error.remedy)
+    draw_error(column, context, error)
     if obstacle.act:
         row = box.row()
         row.enabled = not state.working

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators import account, pricing
+from ..operators.languages import say
 from ..operators.scene import row as rows
 from .sidebar import ESPALIER_PT_main, SidebarPanel
 
@@ -30,8 +31,11 @@ class ESPALIER_PT_variations(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "variations", text="Seeds")
         if settings.engine == account.ENGINE:
             price = pricing.price(settings.engine, settings.resolution, settings.variations)
-            told = "Price not told by the server" if price is None else f"{pricing.dollars(price)} for all"
-            column.label(text=told, icon="INFO")
+            if price is None:
+                column.label(text="Price not told by the server", icon="INFO")
+            else:
+                whole = say("{price} for all", price=pricing.dollars(price))
+                column.label(text=whole, icon="INFO", translate=False)
         line = layout.row()
         line.enabled = settings.image is not None
         line.operator("espalier.generate_variations", icon="DUPLICATE")
@@ -39,17 +43,18 @@ class ESPALIER_PT_variations(SidebarPanel, bpy.types.Panel):
         for collection in known[:MOST_ROWS]:
             _draw_row(layout, collection)
         if len(known) > MOST_ROWS:
-            layout.label(text=f"and {len(known) - MOST_ROWS} more rows")
+            layout.label(text=say("and {count} more rows", count=len(known) - MOST_ROWS), translate=False)
 
 
 def _draw_row(layout: bpy.types.UILayout, collection: bpy.types.Collection) -> None:
     box = layout.box()
     head = box.row()
-    head.label(text=collection.name, icon="OUTLINER_COLLECTION")
+    head.label(text=collection.name, icon="OUTLINER_COLLECTION", translate=False)
     column = box.column(align=True)
     for item in rows.previews(collection):
         line = column.row(align=True)
-        line.label(text=f"Seed {item[rows.PROPERTY].get('seed', '')}", icon="MESH_DATA")
+        seed = item[rows.PROPERTY].get("seed", "")
+        line.label(text=say("Seed {seed}", seed=seed), icon="MESH_DATA", translate=False)
         line.operator("espalier.keep_variation", icon="CHECKMARK").target = item.name
         line.operator("espalier.discard_variation", text="", icon="X").target = item.name
     box.operator("espalier.discard_row", icon="TRASH").group = collection[rows.MARK]

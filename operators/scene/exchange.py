@@ -16,6 +16,7 @@ from mathutils.bvhtree import BVHTree
 from ...engine.errors import EspalierError
 from ...engine.jobs.job import Job
 from ...engine.mesh.layout import DESCRIPTION, level_folder
+from ..languages import msgid
 from .asset import discard_asset, import_folder, properties_of
 from .importer import import_prepared
 from .placement import seen_of, set_origin_to_base, view_layer_of, write_properties
@@ -68,9 +69,9 @@ def exchange_mesh(
 def _bound_to_vertices(target: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
     """Return what the artist has added to `mesh` that is of its vertices."""
     found = {
-        "shape keys": mesh.shape_keys is not None,
-        "vertex weights": any(vertex.groups for vertex in mesh.vertices) if target.vertex_groups else False,
-        "color attributes": bool(mesh.color_attributes),
+        msgid("shape keys"): mesh.shape_keys is not None,
+        msgid("vertex weights"): any(vertex.groups for vertex in mesh.vertices) if target.vertex_groups else False,
+        msgid("color attributes"): bool(mesh.color_attributes),
     }
     return [name for name, is_there in found.items() if is_there]
 

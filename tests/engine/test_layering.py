@@ -71,7 +71,7 @@ ROOMS = {
     "operators": {"engine"},
     "operators.scene": {
         *("engine.errors", "engine.files", "engine.mesh", "engine.jobs.job", "engine.provenance"),
-        "engine.request",
+        *("engine.request", "operators.languages"),
     },
     "panels": {"operators", "engine.parameters", "engine.errors", "engine.jobs.job", "engine.provenance"},
     "": {"operators", "panels"},

@@ -22,7 +22,7 @@ class Drawing:
 
     row = column = box = split = _inner
 
-    def label(self, *, text: str = "", icon: str = "NONE", icon_value: int = 0) -> None:
+    def label(self, *, text: str = "", icon: str = "NONE", icon_value: int = 0, translate: bool = True) -> None:
         """Keep a text."""
         self.texts.append(text)
 
@@ -35,7 +35,7 @@ class Drawing:
         self.operators.append(name)
         return SimpleNamespace()
 
-    def progress(self, *, factor: float, text: str) -> None:
+    def progress(self, *, factor: float, text: str, translate: bool = True) -> None:
         """Keep the text of a bar."""
         self.texts.append(text)
 

@@ -209,19 +209,23 @@ class RemoteJob:
     def _show(self, elapsed: float) -> None:
         """Tell how far the job is: in the server's words where it says so, else by estimate, called one."""
         state, host = self._state, self._client.account.host
-        words = "Waiting in the queue of" if state.status in ("queued", "pending", "") else "In the works at"
+        waiting = state.status in ("queued", "pending", "")
+        words = f"Waiting in the queue of {host}" if waiting else f"In the works at {host}"
         if state.progress is not None:
             self._notes.fraction = max(state.progress, self._notes.fraction)
-            self._notes.tell(f"{words} {host}")
+            self._notes.tell(words)
             return
         expected = self._run.expected_s.get("make") or self._bucket.expected(self._kind, _SURE) or 0.0
         if expected > 0.0:
             self._notes.fraction = max(self._notes.fraction, 0.95 * (1.0 - math.exp(-1.6 * elapsed / expected)))
             left = expected - elapsed
             guess = f"about {left:.0f} s left" if left > 1.0 else "longer than usual"
-            self._notes.tell(f"{words} {host}; {guess} (estimate)")
+            self._notes.tell(f"{words}; {guess} (estimate)")
             return
-        self._notes.tell(f"{words} {host} for {elapsed:.0f} s")
+        spent = f"{elapsed:.0f}"
+        self._notes.tell(
+            f"Waiting in the queue of {host} for {spent} s" if waiting else f"In the works at {host} for {spent} s"
+        )
 
     def _read(self, reply: Reply) -> JobState | None:
         """Return what an answer says of the job, or None where it says nothing. Raises EspalierError for a refusal."""

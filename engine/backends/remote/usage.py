@@ -54,9 +54,10 @@ def what_is_known(client: Client, ago_s: float, ours: Collection[str]) -> str:
         costs = [event["cost_usd"] for event in recent if event["cost_usd"] is not None]
         names = [client.account.scrub(event["job_id"]) for event in recent if event["job_id"]]
         words = "1 request" if len(recent) == 1 else f"{len(recent)} requests"
-        bill = f" for {sum(costs):.3f} USD" if costs else ""
         named = f" ({', '.join(names[:3])})" if names else ""
-        return f"its usage list shows {words}{bill} since then{named}"
+        if costs:
+            return f"its usage list shows {words} for {sum(costs):.3f} USD since then{named}"
+        return f"its usage list shows {words} since then{named}"
     dated = [event for event in others if event["time"] is not None]
     if not dated:
         return "its usage list shows no request but those that are accounted for"

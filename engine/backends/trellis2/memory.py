@@ -56,5 +56,5 @@ def told(plan: Plan, seconds: float | None) -> str:
     """Return the plan and the estimate as a person reads them."""
     if seconds is None:
         return plan.words
-    about = f"{round(seconds)} seconds" if seconds < 90 else f"{round(seconds / 60)} minutes"
-    return f"{plan.words} About {about}."
+    about = f"About {round(seconds)} seconds." if seconds < 90 else f"About {round(seconds / 60)} minutes."
+    return f"{plan.words} {about}"
