@@ -286,8 +286,8 @@ def test_levels_of_detail_are_seen_and_change_nothing_of_others(
 def test_a_linked_scene_gets_nothing_and_the_asset_is_not_lost(
     session: ModuleType, picture: Path, tmp_path: Path
 ) -> None:
-    bpy.data.scenes.new("Street")
-    bpy.data.libraries.write(str(tmp_path / "street.blend"), {bpy.data.scenes["Street"]})
+    bpy.context.scene.name = "Street"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "street.blend"))
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     with bpy.data.libraries.load(str(tmp_path / "street.blend"), link=True) as (_found, wanted):
         wanted.scenes = ["Street"]
