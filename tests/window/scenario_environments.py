@@ -16,6 +16,7 @@ sys.path.append(str(Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]))
 import bpy
 import driver
 import sidebar
+import still
 
 from tests.support.index_server import Fault, IndexServer, Offer, serving
 from tests.support.tiny_wheels import entry, profile_wheels, write_lock
@@ -98,12 +99,12 @@ def installed(index, folder):
     yield from driver.open_sidebar("Espalier")
     yield from driver.wait(1)
     yield from sidebar.toggle("ESPALIER_PT_environments")
-    yield from shown("1-offered")
+    yield from still.panel("1-offered")
     yield from sidebar.press("espalier.install_environment")
     yield from agree("2-asked")
     yield from driver.until(lambda: state().error is not None, "without online access it is refused")
     driver.check(state().error.code == "install_offline", "and the reason is the network")
-    yield from shown("3-offline")
+    yield from still.panel("3-offline")
 
     yield from driver.key("ESC")
     bpy.ops.espalier.dismiss_environment()
@@ -132,13 +133,13 @@ def installed(index, folder):
     driver.check(condition() == "ready", "background removal is ready")
     driver.check(index.sent - sent < 500_000, "what was downloaded before the cancel was used")
     driver.check(condition("weights") == "installable", "now weights are of use")
-    yield from shown("7-ready")
+    yield from still.panel("7-ready")
 
     next((folder / "place").rglob("numpy/__init__.py")).write_text("changed")
     yield from press("verify", "cpu")
     yield from ended("it is verified")
     driver.check(condition() == "broken", "a changed file is found")
-    yield from shown("8-broken")
+    yield from still.panel("8-broken")
     yield from press("repair", "cpu")
     yield from driver.key("RET")
     yield from ended("it is repaired")
