@@ -58,7 +58,7 @@ def beside(shot: Image.Image, reference: Image.Image) -> Image.Image:
 
 def save(picture: Image.Image, path: Path) -> None:
     """Write a picture as a small PNG of few colors; none of them is off by as much as counts as a difference."""
-    few = picture.convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = picture.convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     path.parent.mkdir(parents=True, exist_ok=True)
     few.save(path, optimize=True)
 

@@ -46,7 +46,10 @@ def panel(name, running="", at="top"):
                 bpy.ops.view2d.pan(deltax=0, deltay=FAR if at == "top" else -FAR)
         yield from park()
         module("operators.session").redraw()
-        yield from driver.wait(0.4)
+        yield from driver.wait(0.2)
+        # Blender draws the picture of an image that is not cut out in a thread of its own.
+        while bpy.app.is_job_running("RENDER_PREVIEW"):
+            yield
         yield from driver.screenshot(name)
         side = driver.region("VIEW_3D", "UI")
         tabs = int(TABS * bpy.context.preferences.system.ui_scale)
@@ -67,7 +70,9 @@ def compare(name, rectangle):
 
     with Image.open(driver.OUT / f"{name}.png") as picture:
         left, bottom, width, height = rectangle
-        shot = picture.convert("RGB").crop((left, picture.height - bottom - height, left + width, picture.height - bottom))
+        shot = picture.convert("RGB").crop(
+            (left, picture.height - bottom - height, left + width, picture.height - bottom)
+        )
     file = f"{SCENARIO}-{name}.png"
     if RECORD:
         comparing.save(shot, driver.OUT / "reference" / file)
