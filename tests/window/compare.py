@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compare a screenshot with its reference, so that a changed word is told and the noise of another renderer is not.
 
-Both pictures are reduced to the means of small blocks. Renderers differ by a few levels where an edge is smoothed, which
-a mean hardly shows; a letter that is another one, or stands elsewhere, changes the blocks it covers by far more.
+Both pictures are reduced to the means of small blocks. Renderers differ by a few levels where an edge is smoothed,
+which a mean hardly shows; a letter that is another one, or stands elsewhere, changes the blocks it covers by far more.
 """
 
 from __future__ import annotations

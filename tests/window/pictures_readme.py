@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The README's pictures: an image in, its object, what five images become, the queue, and the Asset Browser.
 
-All are of the draft engine, which needs no graphics card, and of the images in tests/data. `make screenshots` takes them.
+All are of the draft engine, which needs no graphics card, and of the images in tests/data. `make screenshots` takes
+them.
 """
 
 import os

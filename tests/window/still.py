@@ -70,9 +70,8 @@ def compare(name, rectangle):
 
     with Image.open(driver.OUT / f"{name}.png") as picture:
         left, bottom, width, height = rectangle
-        shot = picture.convert("RGB").crop(
-            (left, picture.height - bottom - height, left + width, picture.height - bottom)
-        )
+        top = picture.height - bottom - height
+        shot = picture.convert("RGB").crop((left, top, left + width, top + height))
     file = f"{SCENARIO}-{name}.png"
     if RECORD:
         comparing.save(shot, driver.OUT / "reference" / file)
@@ -133,7 +132,7 @@ def frozen(running=""):
 def paused():
     """Let the queue stand still, so that what is submitted meanwhile does not begin."""
     session = module("operators.session")
-    with mock.patch.object(session, "watch", lambda: None):
+    with mock.patch.object(session, "watch"):
         ticking = bpy.app.timers.is_registered(session._tick)
         if ticking:
             bpy.app.timers.unregister(session._tick)
