@@ -9,6 +9,7 @@ Blender loads in a thread of its own. References are of one Blender in one size 
 import dataclasses
 import json
 import os
+import re
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ RECORD = bool(os.environ.get("ESPALIER_WINDOW_RECORD"))
 TABS = 33
 """Pixels of the sidebar at its right border, at a scale of 1, that show which tabs there are."""
 FAR = 100_000
+VOLATILE = ((r"127\.0\.0\.1:\d+", "127.0.0.1:40000"), (r"job_\w+", "job_0000_00000000"), (r"\d+ [kM]B", "9 MB"))
+"""What differs from run to run in sentences, and what is shown in its place."""
 
 
 def module(name):
@@ -112,11 +115,9 @@ def frozen(running=""):
 
     with ExitStack() as stack:
         stack.enter_context(paused())
-        for where, function, words in (("operators.text", "duration", "9 s"), ("engine.words", "size_words", "9 MB")):
-            original = getattr(module(where), function)
-            for name, each in list(sys.modules.items()):
-                if name.startswith(MODULE) and getattr(each, function, None) is original:
-                    stack.enter_context(mock.patch.object(each, function, lambda number, words=words: words))
+        everywhere(stack, "operators.text", "duration", lambda original: lambda *_: "9 s")
+        everywhere(stack, "engine.words", "size_words", lambda original: lambda *_: "9 MB")
+        everywhere(stack, "operators.text", "draw_wrapped", steadily)
         for place, name, value in (
             (module("operators.thumbnails"), "icon_of", lambda job: 0),
             (module("panels.provenance"), "_date", lambda text: "2026-01-01 12:00 UTC"),
@@ -126,6 +127,25 @@ def frozen(running=""):
         ):
             stack.enter_context(mock.patch.object(place, name, value))
         yield
+
+
+def everywhere(stack, where, function, instead):
+    """Have another function in place of one of the extension, in every module that has imported it."""
+    original = getattr(module(where), function)
+    for name, each in list(sys.modules.items()):
+        if name.startswith(MODULE) and getattr(each, function, None) is original:
+            stack.enter_context(mock.patch.object(each, function, instead(original)))
+
+
+def steadily(draw_wrapped):
+    """Return what draws sentences without what differs from run to run."""
+
+    def draw(layout, context, text, *arguments, **options):
+        for pattern, words in VOLATILE:
+            text = re.sub(pattern, words, text)
+        draw_wrapped(layout, context, text, *arguments, **options)
+
+    return draw
 
 
 @contextmanager
