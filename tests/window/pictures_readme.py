@@ -73,8 +73,7 @@ def scenario():
     yield from driver.wait(6)
     yield from driver.screenshot("first")
     area, side = driver.area(), driver.region("VIEW_3D", "UI")
-    right = side.x + side.width + 22
-    keep("first", (right - WIDTH, area.y, WIDTH, area.height))
+    keep("first", (area.x + area.width - WIDTH, area.y, WIDTH, area.height))
 
     driver.area().spaces.active.shading.type = "SOLID"
     files = [{"name": name} for name in OTHERS]
@@ -95,11 +94,13 @@ def scenario():
 
 def rendered():
     """Render all objects, and show each below its image."""
+    from bl_ext.user_default.espalier.operators.scene.preview import render_preview  # loaded only where it is wanted
+
     pairs = []
     for name in (FIRST, *OTHERS):
         placed = next(item for item in made() if item.name == Path(name).stem)
         path = driver.OUT / f"{placed.name}-render.png"
-        module("operators.scene.preview").render_preview(placed, path, TILE)
+        render_preview(placed, path, TILE)
         pairs.append((DATA / name, path))
         yield
     sheet = Image.new("RGB", (len(pairs) * (TILE + GAP) - GAP, 2 * TILE + GAP), "white")
