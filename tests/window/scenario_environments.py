@@ -110,10 +110,10 @@ def installed(index, folder):
     bpy.ops.espalier.dismiss_environment()
     yield from driver.wait(1)
     preferences.index_url = index.url
-    index.faults.append(Fault("/files/", "slow", times=-1, seconds=0.2, step=6000))
+    index.faults.append(Fault("/files/", "slow", times=-1, seconds=0.2, step=3000))
     yield from press("install", "cpu")
     yield from agree("4-asked-again")
-    yield from driver.until(lambda: state().working and state().task.done_bytes > 100_000, "bytes come in", 60)
+    yield from driver.until(lambda: state().working and state().task.done_bytes > 50_000, "bytes come in", 60)
     yield from shown("5-running")
     bpy.ops.wm.read_homefile(use_empty=True, load_ui=False)
     yield from driver.wait(1)
