@@ -26,7 +26,7 @@ PYTEST = -m pytest -p no:cacheprovider
 export IMAGE OUT BLENDER TRELLIS2
 
 .PHONY: help demo run test test-all server test-server test-engine test-blender test-window test-gpu test-trellis2 bench lint \
-        zip bundle wheels lock repository clean
+        screenshots zip bundle wheels lock repository clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -59,6 +59,9 @@ test-blender: ## Test the add-on inside Blender as a Python module [BPY=4.2|4.5|
 
 test-window: ## Test the add-on in a real Blender window, under Xvfb where there is no display BLENDER=command
 	@$(PYTHON) tests/window/run.py --blender "$$BLENDER" $(TESTS)
+
+screenshots: ## Take the README's pictures and the references of the window tests anew BLENDER=command
+	@$(PYTHON) tests/window/run.py --record --blender "$$BLENDER" $(TESTS)
 
 test-gpu: ## Test the CUDA engine on a GPU with the real packages [GPU_PYTHON=the environment's Python]
 	@$(PYTHON) tests/gpu/run.py $(TESTS)

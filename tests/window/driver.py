@@ -35,6 +35,7 @@ START_S = 1.5
 LIMIT_S = float(os.environ.get("ESPALIER_WINDOW_LIMIT_S", "300"))
 
 _checks = []
+_notes = []
 _began = time.monotonic()
 _mouse = {"x": 0, "y": 0}
 
@@ -45,10 +46,21 @@ class Failed(AssertionError):
 
 def check(condition, what):
     """Note that `what` was looked at; end the scenario if it does not hold."""
-    _checks.append({"what": what, "ok": bool(condition)})
-    print(f"{time.monotonic() - _began:5.1f} s  {'ok  ' if condition else 'FAIL'} {what}", flush=True)
+    judge(condition, what)
     if not condition:
         raise Failed(what)
+
+
+def judge(condition, what):
+    """Note that `what` was looked at; go on also if it does not hold, which fails the scenario at its end."""
+    _checks.append({"what": what, "ok": bool(condition)})
+    print(f"{time.monotonic() - _began:5.1f} s  {'ok  ' if condition else 'FAIL'} {what}", flush=True)
+
+
+def note(what):
+    """Say something once beside the checks, such as why one was left out."""
+    if what not in _notes:
+        _notes.append(what)
 
 
 def window():
@@ -205,6 +217,7 @@ def _end(problem):
         "ok": not problem and bool(_checks) and all(item["ok"] for item in _checks),
         "blender": bpy.app.version_string,
         "checks": _checks,
+        "notes": _notes,
         "problem": problem,
     }
     if problem:

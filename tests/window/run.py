@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Test the extension in a real Blender window: install the zip, open a window, run the scenarios, judge their verdicts.
 
-    python tests/window/run.py --blender COMMAND [--tool] [--out FOLDER] [SCENARIO ...]
+    python tests/window/run.py --blender COMMAND [--tool] [--out FOLDER] [--record] [SCENARIO ...]
 
 COMMAND is any Blender from 4.2 on, with arguments if need be ("flatpak run org.blender.Blender"). Blender gets a user
 folder of its own and, where there is no display, one of Xvfb. With `--tool`, COMMAND is a wrapper that brings its own
 root and screen: `COMMAND blender ARGS...` runs Blender on the command line with the current folder at /project, and
 `COMMAND run SCRIPT OUT ARGS...` opens a window with OUT at /out.
 
-Each scenario (tests/window/scenario_NAME.py) leaves verdict.json, blender.log and its screenshots in FOLDER/NAME.
+Each scenario (tests/window/scenario_NAME.py) leaves verdict.json, blender.log and its screenshots in FOLDER/NAME, and
+compares some of them with tests/window/reference. With `--record` they become the references, and what only takes the
+README's pictures (tests/window/pictures_NAME.py) runs, too.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+RECORD = "ESPALIER_WINDOW_RECORD"
 PYTHON_OF_BLENDER = "import sys; print('PYTHON=%d.%d' % sys.version_info[:2])"
 GEOMETRY = ("--enable-event-simulate", "--window-geometry", "0", "0", "1600", "900")
 
@@ -44,9 +47,13 @@ class Blender:
         """Run Blender without a window, in the repository's root."""
         return _run([*self.command, *arguments], self.env)
 
+    def forget(self) -> None:
+        """Delete what the extension has kept, so that no scenario depends on those before it."""
+        shutil.rmtree(Path(self.env["BLENDER_USER_RESOURCES"]) / "extensions" / ".user", ignore_errors=True)
+
     def window(self, script: Path, out: Path, limit_s: float) -> int:
         """Open a window, run `script` in it and return the exit status."""
-        env = {**self.env, **_variables(out, HERE, limit_s)}
+        env = {**self.env, **_variables(script, out, HERE, limit_s)}
         with _display(env) as env, (out / "blender.log").open("w") as log:
             command = [*self.command, *GEOMETRY, "--python-exit-code", "3", "--python", str(script)]
             try:
@@ -74,9 +81,13 @@ class Tool:
         """Run Blender without a window; the repository's root is at /project."""
         return _run([*self.command, "blender", *arguments], None)
 
+    def forget(self) -> None:
+        """Delete what the extension has kept, so that no scenario depends on those before it."""
+        _run([*self.command, "sh", "sh", "-c", "rm -rf ~/.config/blender/*/extensions/.user"], None)
+
     def window(self, script: Path, out: Path, limit_s: float) -> int:
         """Open a window with `out` at /out, run `script` in it and return the exit status."""
-        inside = _variables(Path("/out"), Path("/project") / HERE.relative_to(ROOT), limit_s)
+        inside = _variables(script, Path("/out"), Path("/project") / HERE.relative_to(ROOT), limit_s)
         starter = out / "start.py"
         lines = [f"import os, runpy\nos.environ.update({inside!r})\n"]
         lines.append(f"runpy.run_path({str(Path('/project') / script.relative_to(ROOT))!r}, run_name='__main__')\n")
@@ -92,18 +103,27 @@ def main() -> int:
     parser.add_argument("--tool", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "window")
     parser.add_argument("--limit", type=float, default=480.0, metavar="SECONDS")
+    parser.add_argument("--record", action="store_true", help="make the screenshots the references")
     parser.add_argument("scenarios", nargs="*")
     arguments = parser.parse_args()
     command = arguments.blender or "blender"
     if shutil.which(shlex.split(command)[0]) is None:
         print(f"Error: {command} was not found. Name a Blender: make test-window BLENDER=command", file=sys.stderr)
         return 2
-    paths = [HERE / f"scenario_{name}.py" for name in arguments.scenarios] or sorted(HERE.glob("scenario_*.py"))
+    if arguments.record:
+        os.environ[RECORD] = "1"
+    kinds = ("scenario", "pictures") if arguments.record else ("scenario",)
+    paths = [path for kind in kinds for path in sorted(HERE.glob(f"{kind}_*.py"))]
+    if arguments.scenarios:
+        unknown = set(arguments.scenarios) - {_name(path) for path in paths}
+        if unknown:
+            parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
+        paths = [path for path in paths if _name(path) in arguments.scenarios]
     out: Path = arguments.out.resolve()
     blender = Tool(command) if arguments.tool else Blender(command, out)
     if not _install(blender):
         return 1
-    results = [_scenario(blender, path, out / path.stem.removeprefix("scenario_"), arguments.limit) for path in paths]
+    results = [_scenario(blender, path, out / _name(path), arguments.limit) for path in paths]
     print(f"{sum(results)} of {len(results)} window scenarios passed; screenshots in {out}")
     return int(not all(results))
 
@@ -136,6 +156,7 @@ def _install(blender: Blender | Tool) -> bool:
 def _scenario(blender: Blender | Tool, script: Path, out: Path, limit_s: float) -> bool:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    blender.forget()
     start = time.monotonic()
     status = blender.window(script, out, limit_s)
     seconds = time.monotonic() - start
@@ -149,17 +170,36 @@ def _scenario(blender: Blender | Tool, script: Path, out: Path, limit_s: float) 
     print(f"{word} {out.name} in Blender {verdict['blender']} ({seconds:.0f} s)")
     for item in verdict["checks"]:
         print(f"   {'ok  ' if item['ok'] else 'FAIL'} {item['what']}")
+    for words in verdict["notes"]:
+        print(f"   note {words}")
     if verdict["problem"]:
         print(verdict["problem"])
+    if verdict["ok"] and os.environ.get(RECORD):
+        _keep(out)
     return bool(verdict["ok"])
 
 
-def _variables(out: Path, scenarios: Path, limit_s: float) -> dict[str, str]:
+def _keep(out: Path) -> None:
+    """Make what a scenario has recorded the references, in place of those that it had."""
+    for path in (HERE / "reference").glob(f"{out.name}-*.png"):
+        path.unlink()
+    if (out / "reference").is_dir():
+        shutil.copytree(out / "reference", HERE / "reference", dirs_exist_ok=True)
+
+
+def _variables(script: Path, out: Path, scenarios: Path, limit_s: float) -> dict[str, str]:
     return {
+        "ESPALIER_WINDOW_SCENARIO": _name(script),
         "ESPALIER_WINDOW_OUT": out.as_posix(),
         "ESPALIER_WINDOW_SCENARIOS": scenarios.as_posix(),
         "ESPALIER_WINDOW_LIMIT_S": str(limit_s),
+        RECORD: os.environ.get(RECORD, ""),
     }
+
+
+def _name(path: Path) -> str:
+    """Return the name of a scenario."""
+    return path.stem.partition("_")[2]
 
 
 @contextmanager

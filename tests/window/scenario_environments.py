@@ -16,6 +16,7 @@ sys.path.append(str(Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]))
 import bpy
 import driver
 import sidebar
+import still
 
 from tests.support.index_server import Fault, IndexServer, Offer, serving
 from tests.support.tiny_wheels import entry, profile_wheels, write_lock
@@ -98,21 +99,21 @@ def installed(index, folder):
     yield from driver.open_sidebar("Espalier")
     yield from driver.wait(1)
     yield from sidebar.toggle("ESPALIER_PT_environments")
-    yield from shown("1-offered")
+    yield from still.panel("1-offered")
     yield from sidebar.press("espalier.install_environment")
     yield from agree("2-asked")
     yield from driver.until(lambda: state().error is not None, "without online access it is refused")
     driver.check(state().error.code == "install_offline", "and the reason is the network")
-    yield from shown("3-offline")
+    yield from still.panel("3-offline")
 
     yield from driver.key("ESC")
     bpy.ops.espalier.dismiss_environment()
     yield from driver.wait(1)
     preferences.index_url = index.url
-    index.faults.append(Fault("/files/", "slow", times=-1, seconds=0.2, step=6000))
+    index.faults.append(Fault("/files/", "slow", times=-1, seconds=0.2, step=3000))
     yield from press("install", "cpu")
     yield from agree("4-asked-again")
-    yield from driver.until(lambda: state().working and state().task.done_bytes > 100_000, "bytes come in", 60)
+    yield from driver.until(lambda: state().working and state().task.done_bytes > 50_000, "bytes come in", 60)
     yield from shown("5-running")
     bpy.ops.wm.read_homefile(use_empty=True, load_ui=False)
     yield from driver.wait(1)
@@ -132,13 +133,13 @@ def installed(index, folder):
     driver.check(condition() == "ready", "background removal is ready")
     driver.check(index.sent - sent < 500_000, "what was downloaded before the cancel was used")
     driver.check(condition("weights") == "installable", "now weights are of use")
-    yield from shown("7-ready")
+    yield from still.panel("7-ready")
 
     next((folder / "place").rglob("numpy/__init__.py")).write_text("changed")
     yield from press("verify", "cpu")
     yield from ended("it is verified")
     driver.check(condition() == "broken", "a changed file is found")
-    yield from shown("8-broken")
+    yield from still.panel("8-broken")
     yield from press("repair", "cpu")
     yield from driver.key("RET")
     yield from ended("it is repaired")

@@ -3,13 +3,13 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 
 import bpy
 import driver
+import still
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 MODULE = "bl_ext.user_default.espalier"
@@ -21,47 +21,46 @@ def module(name):
     return sys.modules[f"{MODULE}.operators.{name}"]
 
 
-def shown(name):
-    module("session").redraw()
-    yield from driver.wait(1.0)
-    yield from driver.screenshot(name)
-
-
 def scenario():
     forecast, preferences = module("forecast"), bpy.context.preferences
-    missing = str(Path(tempfile.mkdtemp(prefix="forecast ")) / "missing.png")
     yield from driver.open_sidebar("Espalier")
     settings = bpy.context.scene.espalier
     settings.image = bpy.data.images.load(str(DATA / "mug.png"))
     driver.check("two cores" in forecast.forecast(settings).words, "without a job of its own it says whose time it is")
-    yield from shown("1-draft")
+    yield from still.panel("1-draft")
     settings.engine = "remote"
     driver.check("0.249 USD" in forecast.forecast(settings).words, "the price is told beforehand")
-    yield from shown("2-remote")
+    yield from still.panel("2-remote")
     os.environ["ESPALIER_ASSUME_GPU"] = "1"
     forecast.look = lambda: None
     forecast.graphics.free, forecast.graphics.total = 7 * GIB, 12 * GIB
     settings.engine, settings.resolution = "trellis2", "512"
     driver.check(forecast.forecast(settings).problem is None, "the smallest resolution fits")
-    yield from shown("3-fits")
+    yield from still.panel("3-fits")
     settings.resolution = "1536"
     driver.check(forecast.forecast(settings).problem is not None, "the largest does not")
-    yield from shown("4-does-not-fit")
+    yield from still.panel("4-does-not-fit")
 
     settings.engine = "draft"
-    bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=missing, engine="draft")
+    bpy.ops.espalier.generate("EXEC_DEFAULT", filepath="/nowhere/missing.png", engine="draft")
     yield from driver.until(lambda: module("session").session.error is not None, "a job fails", 60)
     bpy.ops.espalier.dismiss("EXEC_DEFAULT")
-    for name in ("rocket.png", "duck.jpg"):
-        bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(DATA / name), engine="draft")
+    with still.paused():
+        for name in ("rocket.png", "duck.jpg"):
+            bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(DATA / name), engine="draft")
+        yield from light_and_large(preferences)
+
+
+def light_and_large(preferences):
+    running = next(job.id for job in module("queue_list").shown() if job.active)
     themes = (Path(each) / LIGHT for each in bpy.utils.preset_paths("interface_theme"))
     light = next(path for path in themes if path.is_file())
     bpy.ops.script.execute_preset(filepath=str(light), menu_idname="USERPREF_MT_interface_theme_presets")
-    yield from shown("5-light")
+    yield from still.panel("5-light", running=running)
     preferences.view.ui_scale = 2.0
     yield from driver.wait(1.0)
     yield from driver.scroll(*driver.centre(driver.region("VIEW_3D", "UI")), 10)
-    yield from shown("6-large")
+    yield from still.panel("6-large", running=running, at="")
 
 
 driver.run(scenario)

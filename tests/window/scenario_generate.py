@@ -10,6 +10,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 
@@ -23,12 +24,11 @@ def scenario():
     image = DATA / "rocket.png"
     bpy.context.scene.cursor.location = (0.0, -3.0, 0.0)
     yield from driver.open_sidebar("Espalier")
-    yield from driver.screenshot("1-empty")
+    yield from still.panel("1-empty")
     bpy.context.scene.espalier.image = bpy.data.images.load(str(image))
     bpy.ops.ed.undo_push(message="Choose the image")
     driver.area().tag_redraw()
-    yield from driver.wait(2)
-    yield from driver.screenshot("2-image")
+    yield from still.panel("2-image")
     before = set(bpy.data.objects.keys())
 
     header = yield from sidebar.toggle("ESPALIER_PT_sparse_structure")
@@ -37,18 +37,19 @@ def scenario():
     yield from driver.screenshot("3-ignored")
     yield from driver.click(*header)
 
-    yield from sidebar.press("espalier.generate")
     session = sys.modules["bl_ext.user_default.espalier.operators.session"]
-    yield from driver.until(lambda: any(job.active for job in session.known_jobs()), "a click starts a job")
+    with still.paused():
+        yield from sidebar.press("espalier.generate")
+        yield from driver.until(lambda: any(job.active for job in session.known_jobs()), "a click starts a job")
+        yield from still.panel("4-running", running=session.known_jobs()[0].id)
     yield from driver.until(lambda: session.known_jobs()[0].fraction > 0.05, "the job makes progress")
-    yield from driver.screenshot("4-running")
     yield from driver.until(made, "the object appears", 60)
     yield from driver.wait(2)
     with driver.override():
         bpy.ops.view3d.view_selected()
     driver.area().spaces.active.shading.color_type = "TEXTURE"
     yield from driver.wait(2)
-    yield from driver.screenshot("5-object")
+    yield from still.panel("5-object")
 
     placed = made()[0]
     driver.check(placed.name == image.stem, "it is named after the image")
@@ -74,8 +75,7 @@ def scenario():
     yield from driver.wait(1)
     yield from sidebar.press("espalier.generate")
     yield from driver.until(lambda: session.session.error is not None, "a missing image is told")
-    yield from driver.wait(1)
-    yield from driver.screenshot("7-error")
+    yield from still.panel("7-error")
     driver.check(len(made()) == 1, "a failure leaves the scene as it was")
 
 

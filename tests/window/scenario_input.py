@@ -10,6 +10,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 HOME = "bl_ext.user_default.espalier.operators"
@@ -53,10 +54,10 @@ def scenario():
     yield from driver.screenshot("2-cutting-out")
     yield from driver.until(lambda: settled(cutout), "the cut-out is shown", 60)
     driver.check(cutout.state.error is None and cutout.state.icon > 0, "it is a picture")
-    yield from driver.screenshot("3-cut-out")
+    yield from still.panel("3-cut-out")
 
     yield from open_choices()
-    yield from driver.screenshot("4-choices")
+    yield from still.panel("4-choices")
 
     settings.cutout.threshold = 0.6
     driver.check(cutout.unfinished(settings), "Generate waits for the cut-out")
@@ -64,7 +65,7 @@ def scenario():
     settings.cutout.background = "u2netp"
     yield from driver.until(lambda: settled(cutout), "a model that is not installed is told", 30)
     driver.check(cutout.state.error.code == "background_model_missing", "with its own sentence")
-    yield from driver.screenshot("5-missing-model")
+    yield from still.panel("5-missing-model")
     settings.cutout.background, settings.cutout.threshold = "automatic", 0.0
     yield from driver.until(lambda: settled(cutout), "back to automatic", 30)
 

@@ -13,6 +13,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 MODULE = "bl_ext.user_default.espalier"
@@ -72,6 +73,7 @@ def scenario():
     yield from driver.click(side.x + side.width - 60, side.y + side.height - 15)
     yield from driver.wait(0.5)
     yield from driver.screenshot("1-presets")
+    still.compare("1-presets", (side.x + 102, side.y + side.height - 172, 222, 134))
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
     yield from driver.key("ESC")
     preview = next(Path(f) for f in bpy.utils.preset_paths("espalier")) / "Preview.py"
@@ -86,8 +88,7 @@ def scenario():
     driver.check(len(bpy.data.libraries) == 0 and len(made()) == 1, "the open file has nothing but the object")
 
     yield from sidebar.toggle("ESPALIER_PT_made_with")
-    yield from sidebar.find("espalier.use_settings")
-    yield from driver.screenshot("2-made-with")
+    yield from still.panel("2-made-with", at="bottom")
     bpy.context.scene.espalier.seed = 1
     bpy.ops.ed.undo_push(message="Another Seed")
     yield from sidebar.press("espalier.use_settings")

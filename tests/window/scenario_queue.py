@@ -12,12 +12,15 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 MODULE = "bl_ext.user_default.espalier"
 PICTURES = ("rocket.png", "mug.png", "ball.png", "duck.jpg", "mushroom.webp")
 MANY = 12
 BAR_MS = 1.0
+STATUS = (260, 18)
+"""Width and height, in pixels, of the part of the status bar in which the line stands."""
 
 
 def module(name):
@@ -88,28 +91,31 @@ def scenario():
     if module("queue_list").clearable():  # failures of the scenarios before
         bpy.ops.espalier.clear("EXEC_DEFAULT")
     settings.image = bpy.data.images.load(str(DATA / "mug.png"))
-    yield from shown("1-before")
+    yield from still.panel("1-before")
 
-    generate("rocket.png")
+    with still.paused():
+        generate("rocket.png")
+        yield from still.panel("2-one", running=jobs()[0].id)
     yield from driver.until(lambda: jobs() and jobs()[0].fraction > 0.1, "one job is under way")
-    yield from shown("2-one")
     yield from driver.until(lambda: status_bar.words(), "the status bar tells that it is finished", 60)
     driver.check("rocket" in status_bar.words(), "it says which")
     yield from shown("3-finished")
+    still.compare("3-finished", (driver.window().width - STATUS[0], 0, *STATUS))
     driver.check(states() == ["imported"], "it is done")
     yield from driver.until(lambda: not status_bar.words(), "the status bar does not tell it for ever", 40)
-    yield from shown("4-quiet")
+    yield from still.panel("4-quiet")
 
-    generate("rocket.png")
-    bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(folder / "missing.png"))
-    for number in range(MANY - 2):
-        generate(PICTURES[number % len(PICTURES)])
-    waiting = [job for job in jobs() if job.state == "queued"]
-    select(waiting[-1].id)
-    for _ in range(3):
-        bpy.ops.espalier.move_up("EXEC_DEFAULT", job=waiting[-1].id)
+    with still.paused():
+        generate("rocket.png")
+        bpy.ops.espalier.generate("EXEC_DEFAULT", filepath="/nowhere/missing.png")
+        for number in range(MANY - 2):
+            generate(PICTURES[number % len(PICTURES)])
+        waiting = [job for job in jobs() if job.state == "queued"]
+        select(waiting[-1].id)
+        for _ in range(3):
+            bpy.ops.espalier.move_up("EXEC_DEFAULT", job=waiting[-1].id)
+        yield from still.panel("5-many", running=waiting[0].id)
     yield from driver.until(lambda: any(job.fraction > 0.1 for job in jobs() if job.active), "the first is under way")
-    yield from shown("5-many")
     order = [job.id for job in jobs() if job.state == "queued"]
     driver.check(order.index(waiting[-1].id) == len(order) - 4, "the last one has passed three others")
     milliseconds = yield from drawing_ms(20)
@@ -118,7 +124,7 @@ def scenario():
     select(next(job.id for job in jobs() if job.state == "failed"))
     yield from shown("6-failed")
     yield from settled()
-    yield from shown("7-all-done")
+    yield from still.panel("7-all-done")
     for _ in range(200):
         queue().submit(jobs()[0].request, {"file": "another"})
     session.redraw()
@@ -143,7 +149,7 @@ def scenario():
     yield from driver.open_sidebar("Espalier")
     yield from driver.until(lambda: states() == ["ready"], "it is finished while another file is open", 60)
     driver.check("street.blend" in status_bar.words(), "the status bar says to which file it belongs")
-    yield from shown("9-other-file")
+    yield from still.panel("9-other-file")
     yield from sidebar.press("espalier.open_file")
     yield from driver.until(lambda: bpy.data.filepath.endswith("street.blend"), "a click opens that file")
     yield from driver.until(lambda: states() == ["imported"], "where it is placed by itself")

@@ -10,6 +10,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 
 DATA = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parent / "data"
 
@@ -37,7 +38,7 @@ def scenario():
     yield from driver.until(made, "the asset appears", 90)
     yield from driver.wait(2)
     yield from sidebar.toggle("ESPALIER_PT_mesh")
-    yield from driver.screenshot("1-settings")
+    yield from still.panel("1-settings", at="bottom")
     before = faces()[0]
 
     bpy.context.scene.espalier.decimation_target = 10000
@@ -50,7 +51,7 @@ def scenario():
         bpy.ops.view3d.view_selected()
     driver.area().spaces.active.shading.type = "MATERIAL"
     yield from driver.wait(4)
-    yield from driver.screenshot("3-rebuilt")
+    yield from still.panel("3-rebuilt", at="bottom")
     driver.area().spaces.active.shading.type = "SOLID"
     driver.check(len(made()) == 1 and faces()[0] <= 10100, "one object, with about as many faces as asked for")
     yield from sidebar.press("espalier.revert")
@@ -72,7 +73,7 @@ def scenario():
     yield from sidebar.press("espalier.rebuild")
     yield from driver.until(lambda: len(made()) == 4, "three levels appear", 120)
     yield from driver.wait(2)
-    yield from driver.screenshot("5-levels")
+    yield from still.panel("5-levels", at="bottom")
     driver.check(sorted(faces())[:3] == [400, 2000, 8000], "each level has its number of faces")
 
 

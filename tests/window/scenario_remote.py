@@ -13,6 +13,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 from service import Server
 
 ROOT = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"]).parents[1]
@@ -92,7 +93,7 @@ def scenario():
     yield from driver.open_sidebar("Espalier")
     settings.image = bpy.data.images.load(str(ROOT / "tests" / "data" / "rocket.png"))
     settings.engine = "remote"
-    yield from shown("1-offline")
+    yield from still.panel("1-offline")
 
     server = Server("--job-seconds", "8", "--rate", "500")
     yield from driver.until(lambda: server.key, "the server serves")
@@ -119,7 +120,7 @@ def scenario():
     driver.check("secret-typed" not in log, "Blender's own log does not hold the key")
 
     yield from driver.until(lambda: module("operators.pricing").offer().told, "the server tells its prices")
-    yield from shown("5-price")
+    yield from still.panel("5-price")
     preferences.ask_above_usd = 0.1
     yield from sidebar.press("espalier.generate")
     yield from driver.wait(1)
@@ -150,7 +151,7 @@ def scenario():
     preferences.base_url, preferences.api_key = lossy.url, lossy.key
     bpy.ops.espalier.generate("INVOKE_DEFAULT")
     yield from driver.until(lambda: jobs()[0].state == "unknown", "the answer is lost", 60)
-    yield from shown("10-unknown")
+    yield from still.panel("10-unknown", at="")
     bpy.ops.espalier.check_usage("INVOKE_DEFAULT")
     yield from driver.until(lambda: not asked("usage").waiting, "the usage is looked up")
     yield from shown("11-checked")
@@ -161,7 +162,7 @@ def scenario():
     asked("model").answer = {"supported_parameters": [steps, {"name": "resolution", "enum": ["512", "1024"]}]}
     settings.resolution = "1536"
     driver.check(settings.resolution == "1024", "the panel keeps to what the server takes")
-    yield from shown("13-limits")
+    yield from still.panel("13-limits")
     bpy.ops.espalier.generate("INVOKE_DEFAULT")
     yield from driver.until(lambda: jobs()[0].state == "unknown", "another answer is lost", 60)
     yield from driver.wait(1)

@@ -10,6 +10,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 
 MODULE = "bl_ext.user_default.espalier"
 
@@ -48,7 +49,7 @@ def scenario():
     driver.check(obstacle() is not None, "what is missing is seen as it is chosen")
     driver.check((obstacle().profile, obstacle().act) == ("cuda", "install"), "it can be installed")
     driver.check(not can_generate(), "Generate waits for it")
-    yield from shown("1-offered")
+    yield from still.panel("1-offered")
     yield from sidebar.press("espalier.install_environment")
     yield from driver.wait(1)
     yield from driver.screenshot("2-asked")

@@ -12,6 +12,7 @@ sys.path.insert(0, os.environ["ESPALIER_WINDOW_SCENARIOS"])
 import bpy
 import driver
 import sidebar
+import still
 from bpy_extras import view3d_utils
 from mathutils import Vector
 from service import Server
@@ -80,11 +81,11 @@ def scenario():
     driver.area().tag_redraw()
     yield from driver.wait(1)
     yield from sidebar.toggle("ESPALIER_PT_placement")
-    x, y = yield from sidebar.find("espalier.generate")
-    yield from shown("1-placement")
+    yield from still.panel("1-placement", at="bottom")
     chosen.where = "SURFACE"
     chosen.use_height, chosen.height = True, 3.0
-    yield from shown("2-under-the-mouse")
+    yield from still.panel("2-under-the-mouse", at="bottom")
+    x, y = yield from sidebar.find("espalier.generate")
 
     known = len(module("operators.session").known_jobs())  # those of the scenarios before
     top = pixel((0.3, 0.3, 1.0))
@@ -114,7 +115,7 @@ def scenario():
     bpy.context.view_layer.objects.active = cube
     cube.select_set(True)
     bpy.ops.ed.undo_push(message="Turn the cube")
-    yield from shown("5-in-place")
+    yield from still.panel("5-in-place", at="bottom")
     roof = cube.copy()
     toward = driver.area().spaces.active.region_3d.view_rotation @ Vector((0.0, 0.0, 4.0))
     roof.name, roof.location = "Roof", Vector((0.0, 0.0, 2.0)) + toward
@@ -147,7 +148,7 @@ def scenario():
         bpy.data.objects.remove(bpy.data.objects[name])
     yield from sidebar.toggle("ESPALIER_PT_placement")
     yield from sidebar.toggle("ESPALIER_PT_variations")
-    yield from shown("7-draft-has-none")
+    yield from still.panel("7-draft-has-none", at="bottom")
     server = Server("--job-seconds", "4", "--rate", "500")
     yield from driver.until(lambda: server.key, "the server serves")
     preferences = bpy.context.preferences.addons[MODULE].preferences
@@ -155,7 +156,7 @@ def scenario():
     settings = bpy.context.scene.espalier
     settings.engine = "remote"
     yield from driver.until(lambda: module("operators.pricing").offer().told, "the server tells its prices")
-    yield from shown("8-price-of-all")
+    yield from still.panel("8-price-of-all", at="bottom")
     yield from sidebar.press("espalier.generate_variations")
     yield from driver.wait(1)
     yield from driver.screenshot("9-asked-once")
@@ -164,7 +165,7 @@ def scenario():
     yield from driver.until(lambda: len(previews()) == 4, "four previews come", 90)
     with driver.override():
         bpy.ops.view3d.view_all()
-    yield from shown("10-row", 2)
+    yield from still.panel("10-row", at="bottom")
 
     yield from sidebar.press("espalier.keep_variation")
     yield from driver.until(lambda: len(previews()) == 3, "Keep takes the first out of the row")
@@ -172,7 +173,7 @@ def scenario():
     yield from driver.until(lambda: not previews(), "Discard the Rest empties it")
     with driver.override():
         bpy.ops.view3d.view_all()
-    yield from shown("11-kept", 2)
+    yield from still.panel("11-kept", at="bottom")
     (kept,) = made()
     driver.check(kept.name == "rocket" and tuple(kept.scale) == (1, 1, 1), "the kept one has its size and its name")
     yield from undo_all(1)
