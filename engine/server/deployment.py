@@ -11,6 +11,7 @@ that the dispatcher and the fronts reach; `store` is where images and assets are
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 import threading
@@ -31,17 +32,21 @@ from ..jobs.job import Job
 from ..progress import Cancelled
 from ..request import request_from_json
 from .app import create_app
-from .desk import OWNER
+from .desk import OWNER, ensure_room
 from .dispatch import ASSET, REFUSED, Died, Dispatcher, unwire, wire
 from .fleet import FleetDesk, Plan
 from .log import set_up
 from .metrics import Metrics
 from .tokens import ensure_safe
 
+_LOGGING = {"enable_access_log": False}
+"""Fronts have a log of their own, and a line for each call between two actors tells nobody anything."""
 _SWEEP_S = 60.0
 _UPSCALE_S = 5.0
-_LOOK_BACK_S = 12.0
-"""Somewhat longer than the ten seconds after which Serve counts again what is under way."""
+_LOOK_BACK = 1.2
+"""So many times as long as Serve waits before it counts again what is under way."""
+_COUNTED = ("RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "10")
+"""The variable that tells Ray how many seconds that are, and its default."""
 
 
 @serve.deployment(max_ongoing_requests=1, graceful_shutdown_timeout_s=600)
@@ -100,6 +105,7 @@ class Dispatch:
     def __init__(self, plan: Mapping[str, Any], maker: Any) -> None:
         set_up()
         self._plan, self._maker = Plan(**plan), maker
+        self._settings = self._plan.settings()
         self._dispatcher = Dispatcher(Path(self._plan.root), self._plan.most, self._make, self._forget)
         self._swept = time.monotonic()
         self._begun = False
@@ -107,8 +113,10 @@ class Dispatch:
     async def submit(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Take a job, or tell why that is refused."""
         self._begin()
+        taken = unwire(job)
         try:
-            return wire(await self._dispatcher.submit(unwire(job)))
+            ensure_room(self._settings, *self._dispatcher.unfinished(str(taken.placement.get(OWNER, ""))))
+            return wire(await self._dispatcher.submit(taken))
         except EspalierError as error:
             return {REFUSED: error.to_json()}
 
@@ -200,7 +208,7 @@ def build(arguments: Mapping[str, str]) -> Any:
         "target_ongoing_requests": 1,
         "upscale_delay_s": min(plan.idle_s, _UPSCALE_S),
         "downscale_delay_s": plan.idle_s,
-        "look_back_period_s": _LOOK_BACK_S,
+        "look_back_period_s": _LOOK_BACK * float(os.environ.get(*_COUNTED)),
     }
     actor = {"num_cpus": plan.cpus, "num_gpus": plan.gpus}
     light = {"num_cpus": 0}
@@ -210,4 +218,4 @@ def build(arguments: Mapping[str, str]) -> Any:
 
 
 def _sized(deployment: Any, **options: Any) -> Any:
-    return deployment.options(**options)
+    return deployment.options(logging_config=_LOGGING, **options)

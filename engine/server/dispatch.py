@@ -141,6 +141,9 @@ class Dispatcher:
             counts = {"attempts": job.attempts + 1, "runs": job.runs + 1}
             await self._move(job_id, State.RUNNING, **counts, started=time.time())
             result = await self._make(self._jobs[job_id])
+            # Its maker is free: the next job's begin is written down together with this one's end.
+            del self._tasks[job_id]
+            self.begin()
             await self._move(job_id, State.READY, result=dict(result), finished=time.time())
         except asyncio.CancelledError:
             await self._move(job_id, State.CANCELLED, finished=time.time())

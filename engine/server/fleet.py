@@ -18,12 +18,16 @@ from ..errors import EspalierError
 from ..files import make_folder
 from ..jobs.job import Job, State
 from ..request import GenerationRequest
-from .desk import FORMAT, OWNER
+from .desk import FORMAT, OWNER, ensure_room
 from .dispatch import ASSET, REFUSED, unwire, wire
 from .intake import Intake
+from .lately import Lately
 from .metrics import Metrics
 from .order import Order
 from .settings import Settings
+
+_FRESH_S = 1.0
+"""For so long a front tells again what the dispatcher told it of an unfinished job: clients ask every five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class FleetDesk:
         self.draining = False
         self._plan, self._settings, self._metrics, self._dispatch = plan, settings, metrics, dispatch
         self._intake = Intake(settings)
+        self._known, self._room = Lately[Job](_FRESH_S), Lately[tuple[int, int]](_FRESH_S)
         self._counts: Counter[str] = Counter()
 
     async def open(self) -> None:
@@ -119,12 +124,11 @@ class FleetDesk:
         """Hold nothing."""
 
     async def admit(self, owner: str) -> None:
-        """Raise EspalierError where `owner` may not order now."""
-        unfinished, own = await self._dispatch.unfinished.remote(owner)
-        if unfinished >= self._settings.most_in_all:
-            raise EspalierError("server_full", count=unfinished)
-        if own >= self._settings.most_of_token:
-            raise EspalierError("server_queue", count=own)
+        """Raise EspalierError where `owner` may not order now, as far as is known; the dispatcher decides."""
+        told = self._room.get(owner)
+        if told is None:
+            told = self._room.put(owner, tuple(await self._dispatch.unfinished.remote(owner)))
+        ensure_room(self._settings, *told)
 
     async def order(self, owner: str, order: Order) -> Job:
         """Queue a generation, and return it once it is in the ledger. Raises EspalierError."""
@@ -144,12 +148,11 @@ class FleetDesk:
             await to_thread.run_sync(self._plan.forget_input, job)
             raise EspalierError.from_json(told[REFUSED])
         self._metrics.created.inc()
-        return unwire(told)
+        return self._known.put(job.id, unwire(told))
 
     async def job(self, owner: str, job_id: str) -> Job:
         """Return a job of `owner`. Raises EspalierError `server_job_unknown`."""
-        told = await self._dispatch.job.remote(job_id[:80])
-        job = unwire(told) if told else None
+        job = await self._look_up(job_id[:80])
         if job is None or job.placement.get(OWNER) != owner or self._is_over(job):
             raise EspalierError("server_job_unknown", job=job_id[:80])
         return job
@@ -162,12 +165,13 @@ class FleetDesk:
     async def cancel(self, owner: str, job_id: str) -> Job:
         """Stop a job of `owner`. Raises EspalierError `server_job_unknown`."""
         job = await self.job(owner, job_id)
-        return unwire(await self._dispatch.cancel.remote(job_id)) if job.active else job
+        if not job.active:
+            return job
+        return self._known.put(job.id, unwire(await self._dispatch.cancel.remote(job.id)))
 
     async def asset(self, job_id: str) -> Path:
         """Return a local file of a finished job's GLB. Raises EspalierError `server_link_expired`."""
-        told = await self._dispatch.job.remote(job_id)
-        job = unwire(told) if told else None
+        job = await self._look_up(job_id)
         if job is None or job.state is not State.READY or self._is_over(job):
             raise EspalierError("server_link_expired")
         url = self._plan.url(str(job.result[ASSET]), "assets")
@@ -187,6 +191,13 @@ class FleetDesk:
     def counts(self) -> Counter[str]:
         """Return how many jobs were in each state when they were last counted."""
         return self._counts
+
+    async def _look_up(self, job_id: str) -> Job | None:
+        job = self._known.get(job_id)
+        if job is None and (told := await self._dispatch.job.remote(job_id)):
+            job = unwire(told)
+            job = self._known.put(job_id, job, forever=not job.active)
+        return job
 
     def _is_over(self, job: Job) -> bool:
         return not job.active and time.time() > self.expires(job)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import ray
 from ray import serve
@@ -15,6 +17,8 @@ from tests.server.harness import ROOT, ask, body, ended, free_port, image_uri
 
 IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
 CREATE = "/v1/3d/generations"
+VARIABLES = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
+VARIABLES |= {f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1" for who in ("HANDLE", "REPLICA")}
 
 
 class Fleet:
@@ -28,22 +32,18 @@ class Fleet:
         """Start Ray, and the fleet on it."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        variables = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
-        variables |= {f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1" for who in ("HANDLE", "REPLICA")}
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 << 20,
-            runtime_env={"env_vars": variables},
-        )
+        # Inherited by Ray's processes: for a runtime environment it would start each of them anew, and slowly.
+        with patch.dict(os.environ, VARIABLES):
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         self.lay_out(**self._plan)
 
     def lay_out(self, **plan: Any) -> None:
         """Let the fleet be one of this plan from now on; what there is of it is replaced while it works."""
         told = {"root": self.root, "host": "127.0.0.1", **self._plan, **plan}
-        serve.run(build({name: str(value) for name, value in told.items()}), name="espalier")
+        with patch.dict(os.environ, VARIABLES):
+            fleet = build({name: str(value) for name, value in told.items()})
+        serve.run(fleet, name="espalier")
 
     def stop(self) -> None:
         """End everything at once, as a machine that is switched off."""
