@@ -15,7 +15,7 @@ __all__ = ["drafting", "nobodys_account", "served"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep quiet about Ray's use of its own libraries."""
+    """Keep quiet about Ray's use of its libraries."""
     config.addinivalue_line("filterwarnings", "ignore::pydantic.PydanticDeprecatedSince20")
 
 

@@ -18,7 +18,6 @@ from tests.server.harness import ROOT, ask, body, ended, free_port, image_uri
 IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
 CREATE = "/v1/3d/generations"
 VARIABLES = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
-VARIABLES |= {f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1" for who in ("HANDLE", "REPLICA")}
 
 
 class Fleet:
@@ -41,9 +40,7 @@ class Fleet:
     def lay_out(self, **plan: Any) -> None:
         """Let the fleet be one of this plan from now on; what there is of it is replaced while it works."""
         told = {"root": self.root, "host": "127.0.0.1", **self._plan, **plan}
-        with patch.dict(os.environ, VARIABLES):
-            fleet = build({name: str(value) for name, value in told.items()})
-        serve.run(fleet, name="espalier")
+        serve.run(build({name: str(value) for name, value in told.items()}), name="espalier")
 
     def stop(self) -> None:
         """End everything at once, as a machine that is switched off."""
