@@ -17,20 +17,28 @@ from tests.server.harness import ROOT, ask, body, ended, free_port, image_uri
 
 IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
 CREATE = "/v1/3d/generations"
+SMALL = {"texture_size": "1024", "decimation_target": 10000}
 VARIABLES = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
 
 
 class Fleet:
-    """A fleet of two makers, or of another `plan`, on a Ray of its own; the folder stays when it is restarted."""
+    """A fleet of two makers, or of another `plan`, on a Ray of its own; the folder stays when it is restarted.
 
-    def __init__(self, root: Path, **plan: Any) -> None:
-        self.root, self._plan = root, {"least": 2, "most": 2, "cpus": 0.5, **plan}
-        self.start()
+    One that is `beside` another has a `name`, with which its addresses begin.
+    """
+
+    def __init__(self, root: Path, *, name: str = "", beside: Fleet | None = None, **plan: Any) -> None:
+        self.root, self._name, self._plan = root, name, {"least": 2, "most": 2, "cpus": 0.5, **plan}
+        if beside is None:
+            self.start()
+        else:
+            self._server = beside._server
+            self.lay_out()
 
     def start(self) -> None:
         """Start Ray, and the fleet on it."""
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self._server = f"http://127.0.0.1:{port}"
         # Inherited by Ray's processes: for a runtime environment it would start each of them anew, and slowly.
         with patch.dict(os.environ, VARIABLES):
             ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
@@ -40,15 +48,17 @@ class Fleet:
     def lay_out(self, **plan: Any) -> None:
         """Let the fleet be one of this plan from now on; what there is of it is replaced while it works."""
         told = {"root": self.root, "host": "127.0.0.1", **self._plan, **plan}
-        serve.run(build({name: str(value) for name, value in told.items()}), name="espalier")
+        fleet = build({name: str(value) for name, value in told.items()})
+        serve.run(fleet, name=f"espalier{self._name}", route_prefix=f"/{self._name}")
+        self.url = f"{self._server}/{self._name}".rstrip("/")
 
     def stop(self) -> None:
         """End everything at once, as a machine that is switched off."""
         ray.shutdown()
 
-    def create(self, seed: int) -> str:
-        """Order an asset."""
-        order = body(seed=seed, image=IMAGE, texture_size="1024", decimation_target=10000)
+    def create(self, seed: int, **parameters: Any) -> str:
+        """Order an asset, a small one unless `parameters` say otherwise."""
+        order = body(image=IMAGE, **{**SMALL, **parameters, "seed": seed})
         answer = ask(self.url, "POST", CREATE, json=order)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])
