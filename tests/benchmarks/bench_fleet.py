@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import sqlite3
 import statistics
 import sys
 import tempfile
@@ -77,12 +76,8 @@ def of_fleet(fleet: Fleet, makers: int, seed: int) -> float:
     jobs = [fleet.create(seed + number, **PLAIN) for number in range(JOBS[makers])]
     listing = f"/v1/jobs?limit={len(jobs)}"
     wait_for(lambda: all(job["status"] == "completed" for job in ask(fleet.url, "GET", listing).json()["data"]), _ASK_S)
-    assert {fleet.completions()[job] for job in jobs} == {1}
-    connection = sqlite3.connect(fleet.root / "ledger.sqlite3")
-    marks = ", ".join("?" * len(jobs))
-    found = connection.execute(f"SELECT finished FROM jobs WHERE id IN ({marks})", jobs).fetchall()
-    connection.close()
-    return rate((finished for (finished,) in found), makers)
+    fleet.once(jobs)
+    return rate(fleet.told("SELECT id, finished FROM jobs", jobs).values(), makers)
 
 
 def main() -> None:
