@@ -28,6 +28,23 @@ SERVER: Mapping[str, tuple[str, str]] = {
         "Another server already works with the folder {path}.",
         "Stop it, or give this one a folder of its own with --root.",
     ),
+    # The store of a fleet
+    "server_store_missing": (
+        "There is nothing at {store}, the store of this fleet.",
+        "Make the bucket or the folder, or give another address as `store`.",
+    ),
+    "server_store_refused": (
+        "The store {store} refuses this fleet's key, or what it may do there.",
+        "Give a key that may read, write and delete, in the variables that `ray start` sees.",
+    ),
+    "server_store_unknown": (
+        "The store {store} cannot be used: {reason}.",
+        "Install the package for its kind of address (`s3fs` for s3://), and check its variables.",
+    ),
+    "server_store_down": (
+        "The store {store} does not answer as it should: {reason}.",
+        "Check its address and the network, then try again.",
+    ),
     # Who may ask
     "server_key_missing": ("The request carries no API key.", "Send one as a bearer token or as x-api-key."),
     "server_key_invalid": ("The API key is not known here.", "Ask whoever runs the server for a token."),

@@ -46,6 +46,10 @@ _STATUS: Mapping[str, tuple[int, str]] = {
     "server_link_invalid": (403, "forbidden"),
     "server_link_expired": (410, "asset_expired"),
     "server_failure": (500, "upstream_error"),
+    **dict.fromkeys(
+        ("server_store_missing", "server_store_refused", "server_store_unknown", "server_store_down"),
+        (503, "upstream_error"),
+    ),
     **dict.fromkeys(("disk_full", "output_unwritable", "ledger_busy", "ledger_damaged"), (503, "upstream_error")),
 }
 """Failure -> status and code; all others are the fault of the request."""

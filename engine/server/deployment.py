@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fastapi import FastAPI
 from ray import exceptions, serve
 
@@ -31,17 +30,22 @@ from ..jobs.job import Job
 from ..progress import Cancelled
 from ..request import request_from_json
 from .app import create_app
-from .desk import OWNER
+from .desk import OWNER, ensure_room
 from .dispatch import ASSET, REFUSED, Died, Dispatcher, unwire, wire
-from .fleet import FleetDesk, Plan
-from .log import set_up
+from .fleet import FleetDesk, Plan, asset_of, input_of
+from .log import log, set_up
 from .metrics import Metrics
+from .store import ASSETS, INPUTS
 from .tokens import ensure_safe
 
+_LOGGING = {"enable_access_log": False}
+"""Fronts have a log of their own, and a line for each call between two actors tells nobody anything."""
 _SWEEP_S = 60.0
 _UPSCALE_S = 5.0
-_LOOK_BACK_S = 12.0
-"""Somewhat longer than the ten seconds after which Serve counts again what is under way."""
+_LOOK_BACK = 1.2
+"""So many times as long as Serve waits before it counts again what is under way."""
+_COUNTED_S = 10.0
+"""How often Serve counts; more often where a maker that has nothing to do is let go sooner than that."""
 
 
 @serve.deployment(max_ongoing_requests=1, graceful_shutdown_timeout_s=600)
@@ -49,8 +53,8 @@ class Maker:
     """One engine on one GPU, one job at a time, warm between them."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:
-        self._plan = Plan(**plan)
-        self._backend = backends.create(self._plan.engine)
+        told = Plan(**plan)
+        self._store, self._backend = told.opened(), backends.create(told.engine)
 
     async def make(self, job: str, run: int, request: Mapping[str, Any]) -> dict[str, Any]:
         """Make the asset of a request whose image is a key of the store; return its own key, or the failure.
@@ -70,16 +74,13 @@ class Maker:
         folder = Path(tempfile.mkdtemp(prefix="espalier-"))
         try:
             image = folder / "image"
-            key = self._plan.url(str(request["image"]).rpartition("/")[2], "inputs")
-            with fsspec.open(key, "rb") as source, image.open("wb") as target:
-                shutil.copyfileobj(source, target)
+            self._store.get(INPUTS, input_of(str(request["image"])), image)
             wanted = request_from_json({**request, "image": str(image)})
             out = folder / "out"
             out.mkdir()
             made = self._backend.generate(wanted, out, JobRun(self._backend.stages, _silent, stop.is_set))
-            name = f"{job}-{run}.glb"  # of this run alone: a run that was given up overwrites nobody's asset
-            with made.glb.open("rb") as source, fsspec.open(self._plan.url(name, "assets"), "wb") as target:
-                shutil.copyfileobj(source, target)
+            name = asset_of(job, run)
+            self._store.put(made.glb, ASSETS, name)
             return {ASSET: name}
         except EspalierError as error:
             return {"error": error.to_json()}
@@ -100,15 +101,18 @@ class Dispatch:
     def __init__(self, plan: Mapping[str, Any], maker: Any) -> None:
         set_up()
         self._plan, self._maker = Plan(**plan), maker
+        self._settings, self._store = self._plan.settings(), self._plan.opened()
         self._dispatcher = Dispatcher(Path(self._plan.root), self._plan.most, self._make, self._forget)
-        self._swept = time.monotonic()
+        self._sweep: asyncio.Task[None] | None = None
         self._begun = False
 
     async def submit(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Take a job, or tell why that is refused."""
         self._begin()
+        taken = unwire(job)
         try:
-            return wire(await self._dispatcher.submit(unwire(job)))
+            ensure_room(self._settings, *self._dispatcher.unfinished(str(taken.placement.get(OWNER, ""))))
+            return wire(await self._dispatcher.submit(taken))
         except EspalierError as error:
             return {REFUSED: error.to_json()}
 
@@ -141,17 +145,31 @@ class Dispatch:
     async def check_health(self) -> None:
         """Be asked by Serve every few seconds: what an earlier dispatcher has left begins without anybody's request."""
         self._begin()
+        if self._sweep is None or self._sweep.done():
+            self._sweep = asyncio.ensure_future(self._expire())
 
-        if time.monotonic() - self._swept > _SWEEP_S:
-            self._swept = time.monotonic()
-            over = time.time() - self._plan.keep_hours * 3600
+    async def _expire(self) -> None:
+        """Forget the jobs whose time is over, again and again; one whose asset cannot be removed, the next time."""
+        while True:
+            await asyncio.sleep(min(_SWEEP_S, self._settings.keep_s))
+            over = time.time() - self._settings.keep_s
             for job in list(self._dispatcher.jobs()):
-                if not job.active and (job.finished or job.created) < over:
-                    self._dispatcher.drop(job.id)
-                    await asyncio.to_thread(self._plan.forget_asset, job)
+                if job.active or (job.finished or job.created) >= over:
+                    continue
+                names = [asset_of(job.id, run) for run in range(1, job.runs + 1)]  # those of runs given up, too
+                if all([await asyncio.to_thread(self._removed, ASSETS, name) for name in names]):
+                    await self._dispatcher.drop(job.id)
+
+    def _removed(self, folder: str, name: str) -> bool:
+        try:
+            self._store.remove(folder, name)
+        except EspalierError as error:
+            log().warning("store", cause=error.cause, remedy=error.remedy)
+            return False
+        return True
 
     def _forget(self, job: Job) -> None:
-        asyncio.get_running_loop().run_in_executor(None, self._plan.forget_input, job)
+        asyncio.get_running_loop().run_in_executor(None, self._removed, INPUTS, input_of(job.request.origin))
 
     def _begin(self) -> None:
         if not self._begun:
@@ -191,16 +209,22 @@ class Front:
 
 
 def build(arguments: Mapping[str, str]) -> Any:
-    """Return the application for `serve run`; `arguments` are those of `Plan`. Raises EspalierError `server_open`."""
+    """Return the application for `serve run`; `arguments` are those of `Plan`.
+
+    Raises EspalierError where they are wrong, or the store cannot be used from here.
+    """
     plan = Plan.read(arguments)
     ensure_safe(plan.settings())
+    plan.opened().ensure()
+    counted_s = min(_COUNTED_S, max(plan.idle_s, 1.0))
     scale = {
         "min_replicas": plan.least,
         "max_replicas": plan.most,
         "target_ongoing_requests": 1,
         "upscale_delay_s": min(plan.idle_s, _UPSCALE_S),
         "downscale_delay_s": plan.idle_s,
-        "look_back_period_s": _LOOK_BACK_S,
+        "metrics_interval_s": counted_s,
+        "look_back_period_s": _LOOK_BACK * counted_s,
     }
     actor = {"num_cpus": plan.cpus, "num_gpus": plan.gpus}
     light = {"num_cpus": 0}
@@ -210,4 +234,4 @@ def build(arguments: Mapping[str, str]) -> Any:
 
 
 def _sized(deployment: Any, **options: Any) -> Any:
-    return deployment.options(**options)
+    return deployment.options(logging_config=_LOGGING, **options)

@@ -101,10 +101,7 @@ class Desk:
         """Raise EspalierError where `owner` may not order now: `server_draining`, `server_queue`, `server_full`."""
         if self.draining or self._ending:
             raise EspalierError("server_draining")
-        if len(self._unfinished) >= self._settings.most_in_all:
-            raise EspalierError("server_full", count=len(self._unfinished))
-        if self._shares[owner] >= self._settings.most_of_token:
-            raise EspalierError("server_queue", count=self._shares[owner])
+        ensure_room(self._settings, len(self._unfinished), self._shares[owner])
 
     async def order(self, owner: str, order: Order) -> Job:
         """Queue a generation, and return it once it is in the ledger. Raises EspalierError."""
@@ -216,6 +213,14 @@ class Desk:
             if self._is_over(job):
                 with contextlib.suppress(EspalierError):  # something is on its way for it: next time
                     self._queue.discard(job.id)
+
+
+def ensure_room(settings: Settings, in_all: int, of_token: int) -> None:
+    """Raise EspalierError `server_full` or `server_queue` where so many unfinished jobs leave no room for another."""
+    if in_all >= settings.most_in_all:
+        raise EspalierError("server_full", count=in_all)
+    if of_token >= settings.most_of_token:
+        raise EspalierError("server_queue", count=of_token)
 
 
 def _alone(root: Path) -> int:

@@ -61,7 +61,8 @@ class Dispatcher:
             self._keep(row)
             self._waiting.append(row.job.id)
         for row in self._ledger.history(HISTORY):
-            self._keep(row)
+            if not row.job.cleared:
+                self._keep(row)
 
     def begin(self) -> None:
         """Start what waits; to be called on the event loop."""
@@ -105,9 +106,10 @@ class Dispatcher:
         active = [*self._waiting, *self._tasks]
         return len(active), sum(self._whose(job_id) == owner for job_id in active)
 
-    def drop(self, job_id: str) -> None:
-        """Know a finished job no more."""
+    async def drop(self, job_id: str) -> None:
+        """Know a finished job no more, nor let a later dispatcher know it. Raises EspalierError."""
         if not self.job(job_id).active:
+            await asyncio.wrap_future(self._ledger.clear([job_id]))
             del self._jobs[job_id], self._serials[job_id]
 
     def close(self) -> None:
@@ -141,6 +143,9 @@ class Dispatcher:
             counts = {"attempts": job.attempts + 1, "runs": job.runs + 1}
             await self._move(job_id, State.RUNNING, **counts, started=time.time())
             result = await self._make(self._jobs[job_id])
+            # Its maker is free: the next job's begin is written down together with this one's end.
+            del self._tasks[job_id]
+            self.begin()
             await self._move(job_id, State.READY, result=dict(result), finished=time.time())
         except asyncio.CancelledError:
             await self._move(job_id, State.CANCELLED, finished=time.time())

@@ -11,19 +11,22 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from anyio import to_thread
 
 from ..errors import EspalierError
-from ..files import make_folder
 from ..jobs.job import Job, State
 from ..request import GenerationRequest
-from .desk import FORMAT, OWNER
+from .desk import FORMAT, OWNER, ensure_room
 from .dispatch import ASSET, REFUSED, unwire, wire
 from .intake import Intake
+from .lately import Lately
 from .metrics import Metrics
 from .order import Order
 from .settings import Settings
+from .store import ASSETS, INPUTS, Store
+
+_FRESH_S = 1.0
+"""For so long a front tells again what the dispatcher told it of an unfinished job: clients ask every five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +84,19 @@ class Plan:
             most_in_all=self.most_in_all,
         )
 
-    def url(self, name: str, folder: str) -> str:
-        """Return the address in the store of a file of our own naming."""
-        return f"{(self.store or str(Path(self.root).absolute() / 'store')).rstrip('/')}/{folder}/{name}"
+    def opened(self) -> Store:
+        """Return the store. Nothing of it is asked for yet."""
+        return Store(self.store or str(Path(self.root).absolute() / "store"))
 
-    def forget_input(self, job: Job) -> None:
-        """Remove the image of a job that has come to an end. Waits for the store."""
-        self._remove(self.url(job.request.origin.rpartition("/")[2], "inputs"))
 
-    def forget_asset(self, job: Job) -> None:
-        """Remove the asset of a job whose time is over. Waits for the store."""
-        if ASSET in job.result:
-            self._remove(self.url(str(job.result[ASSET]), "assets"))
+def input_of(image: str) -> str:
+    """Return the name in the store of a request's image."""
+    return image.rpartition("/")[2]
 
-    def _remove(self, url: str) -> None:
-        filesystem, path = fsspec.core.url_to_fs(url)
-        if filesystem.exists(path):
-            filesystem.rm(path)
+
+def asset_of(job_id: str, run: int) -> str:
+    """Return the name in the store of what a run makes: one that was given up overwrites nobody's asset."""
+    return f"{job_id}-{run}.glb"
 
 
 class FleetDesk:
@@ -106,32 +105,30 @@ class FleetDesk:
     def __init__(self, plan: Plan, settings: Settings, metrics: Metrics, dispatch: Any) -> None:
         self.draining = False
         self._plan, self._settings, self._metrics, self._dispatch = plan, settings, metrics, dispatch
-        self._intake = Intake(settings)
+        self._intake, self._store = Intake(settings), plan.opened()
+        self._known, self._room = Lately[Job](_FRESH_S), Lately[tuple[int, int]](_FRESH_S)
         self._counts: Counter[str] = Counter()
 
     async def open(self) -> None:
-        """Make the store's folders. Raises EspalierError."""
-        for folder in ("inputs", "assets"):
-            if not self._plan.store:
-                make_folder(Path(self._plan.url("", folder)))
+        """See that the store can be used. Raises EspalierError."""
+        await to_thread.run_sync(self._store.ensure)
 
     async def close(self) -> None:
         """Hold nothing."""
 
     async def admit(self, owner: str) -> None:
-        """Raise EspalierError where `owner` may not order now."""
-        unfinished, own = await self._dispatch.unfinished.remote(owner)
-        if unfinished >= self._settings.most_in_all:
-            raise EspalierError("server_full", count=unfinished)
-        if own >= self._settings.most_of_token:
-            raise EspalierError("server_queue", count=own)
+        """Raise EspalierError where `owner` may not order now, as far as is known; the dispatcher decides."""
+        told = self._room.get(owner)
+        if told is None:
+            told = self._room.put(owner, tuple(await self._dispatch.unfinished.remote(owner)))
+        ensure_room(self._settings, *told)
 
     async def order(self, owner: str, order: Order) -> Job:
         """Queue a generation, and return it once it is in the ledger. Raises EspalierError."""
         path = await self._intake.take(order.image)
         name = secrets.token_hex(16)
         try:
-            await to_thread.run_sync(self._put, path, self._plan.url(name, "inputs"))
+            await to_thread.run_sync(self._store.put, path, INPUTS, name)
         finally:
             await to_thread.run_sync(self._intake.drop, path)
         request = GenerationRequest.create(f"/inputs/{name}", self._plan.engine, order.parameters, "Asset")
@@ -141,15 +138,14 @@ class FleetDesk:
         job = Job(job_id, request, State.QUEUED, placement=placement, created=now)
         told = await self._dispatch.submit.remote(wire(job))
         if REFUSED in told:
-            await to_thread.run_sync(self._plan.forget_input, job)
+            await to_thread.run_sync(self._store.remove, INPUTS, name)
             raise EspalierError.from_json(told[REFUSED])
         self._metrics.created.inc()
-        return unwire(told)
+        return self._known.put(job.id, unwire(told))
 
     async def job(self, owner: str, job_id: str) -> Job:
         """Return a job of `owner`. Raises EspalierError `server_job_unknown`."""
-        told = await self._dispatch.job.remote(job_id[:80])
-        job = unwire(told) if told else None
+        job = await self._look_up(job_id[:80])
         if job is None or job.placement.get(OWNER) != owner or self._is_over(job):
             raise EspalierError("server_job_unknown", job=job_id[:80])
         return job
@@ -162,18 +158,19 @@ class FleetDesk:
     async def cancel(self, owner: str, job_id: str) -> Job:
         """Stop a job of `owner`. Raises EspalierError `server_job_unknown`."""
         job = await self.job(owner, job_id)
-        return unwire(await self._dispatch.cancel.remote(job_id)) if job.active else job
+        if not job.active:
+            return job
+        return self._known.put(job.id, unwire(await self._dispatch.cancel.remote(job.id)))
 
     async def asset(self, job_id: str) -> Path:
         """Return a local file of a finished job's GLB. Raises EspalierError `server_link_expired`."""
-        told = await self._dispatch.job.remote(job_id)
-        job = unwire(told) if told else None
+        job = await self._look_up(job_id)
         if job is None or job.state is not State.READY or self._is_over(job):
             raise EspalierError("server_link_expired")
-        url = self._plan.url(str(job.result[ASSET]), "assets")
+        made = job.finished or job.created
         try:
-            return Path(await to_thread.run_sync(self._local, url))
-        except OSError as error:
+            return await to_thread.run_sync(self._store.local, ASSETS, str(job.result[ASSET]), made)
+        except FileNotFoundError as error:
             raise EspalierError("server_link_expired", repr(error)) from None
 
     def expires(self, job: Job) -> float:
@@ -188,15 +185,12 @@ class FleetDesk:
         """Return how many jobs were in each state when they were last counted."""
         return self._counts
 
+    async def _look_up(self, job_id: str) -> Job | None:
+        job = self._known.get(job_id)
+        if job is None and (told := await self._dispatch.job.remote(job_id)):
+            job = unwire(told)
+            job = self._known.put(job_id, job, forever=not job.active)
+        return job
+
     def _is_over(self, job: Job) -> bool:
         return not job.active and time.time() > self.expires(job)
-
-    def _put(self, path: Path, url: str) -> None:
-        with fsspec.open(url, "wb") as target:
-            target.write(path.read_bytes())
-
-    def _local(self, url: str) -> str:
-        filesystem, path = fsspec.core.url_to_fs(url)
-        if "file" in filesystem.protocol:
-            return str(path)
-        return str(fsspec.open_local(f"simplecache::{url}"))

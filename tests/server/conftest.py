@@ -7,15 +7,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from engine.workers.launch import current_launch
 from tests.engine.conftest import nobodys_account
-from tests.server.harness import Served
+from tests.server.harness import ROOT, Served
 
-__all__ = ["nobodys_account", "served"]
+__all__ = ["drafting", "nobodys_account", "served"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep quiet about Ray's use of its own libraries."""
+    """Keep quiet about Ray's use of its libraries."""
     config.addinivalue_line("filterwarnings", "ignore::pydantic.PydanticDeprecatedSince20")
+
+
+@pytest.fixture(scope="session")
+def drafting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with one token and the real draft engine, which is warm from its second job on."""
+    with Served(tmp_path_factory.mktemp("drafting") / "root", current_launch(ROOT), tokens=True) as drafting:
+        yield drafting
 
 
 @pytest.fixture(scope="module")

@@ -1,81 +1,121 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet on a Ray of this machine, for tests and the benchmark: CPU actors with the draft engine."""
+"""A fleet on a Ray of this machine, for tests and the benchmark: CPU actors with the draft engine.
+
+Ray takes what it starts here for machines of their own: each has a raylet, and is lost with it.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import ray
 from ray import serve
+from ray.cluster_utils import Cluster
 
+from engine.jobs.job import ACTIVE, State
 from engine.server.deployment import build
-from tests.server.harness import ROOT, ask, body, ended, free_port, image_uri
+from tests.server.harness import ROOT, ask, body, free_port, image_uri, wait_for
 
 IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
 CREATE = "/v1/3d/generations"
+SMALL = {"texture_size": "1024", "decimation_target": 10000}
+VARIABLES = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
+_SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 2}
+"""How Ray finds out that a machine is gone: by default it takes up to half a minute."""
+_MEMORY = 100 << 20
+_CORES = 2
 
 
 class Fleet:
-    """A fleet of two makers, or of another `plan`, on a Ray of its own; the folder stays when it is restarted."""
+    """A fleet of two makers, or of another `plan`, on a Ray of its own; the folder stays when it is restarted.
 
-    def __init__(self, root: Path, **plan: Any) -> None:
-        self.root, self._plan = root, {"least": 2, "most": 2, "cpus": 0.5, **plan}
-        self.start()
+    Ray has two processors, on one machine or on two. A fleet that is `beside` another has a `name`, with which its
+    addresses begin.
+    """
+
+    def __init__(
+        self, root: Path, *, machines: int = 1, name: str = "", beside: Fleet | None = None, **plan: Any
+    ) -> None:
+        self.root, self._name, self._machines = root, name, machines
+        self._plan = {"least": 2, "most": 2, "cpus": 0.5, **plan}
+        if beside is None:
+            self.start()
+        else:
+            self._server = beside._server
+            self.lay_out()
 
     def start(self) -> None:
         """Start Ray, and the fleet on it."""
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        variables = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
-        variables |= {f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1" for who in ("HANDLE", "REPLICA")}
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 << 20,
-            runtime_env={"env_vars": variables},
-        )
+        self._server = f"http://127.0.0.1:{port}"
+        # Inherited by Ray's processes: for a runtime environment it would start each of them anew, and slowly.
+        with patch.dict(os.environ, VARIABLES):
+            self._each = {"num_cpus": _CORES // self._machines, "object_store_memory": _MEMORY}
+            head = {**self._each, "include_dashboard": False, "_system_config": _SOON}
+            self._cluster = Cluster(initialize_head=True, head_node_args=head)
+            for _ in range(1, self._machines):
+                self.add_machine()
+            ray.init(address=self._cluster.address, log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         self.lay_out(**self._plan)
 
     def lay_out(self, **plan: Any) -> None:
         """Let the fleet be one of this plan from now on; what there is of it is replaced while it works."""
         told = {"root": self.root, "host": "127.0.0.1", **self._plan, **plan}
-        serve.run(build({name: str(value) for name, value in told.items()}), name="espalier")
+        fleet = build({name: str(value) for name, value in told.items()})
+        serve.run(fleet, name=f"espalier{self._name}", route_prefix=f"/{self._name}")
+        self.url = f"{self._server}/{self._name}".rstrip("/")
+
+    def add_machine(self) -> None:
+        """Have one more machine."""
+        with patch.dict(os.environ, VARIABLES):
+            self._cluster.add_node(**self._each)
+
+    def lose_machine(self) -> None:
+        """Lose the machine that came last, with whatever was on it, as one that is switched off."""
+        (lost,) = self._cluster.worker_nodes
+        self._cluster.remove_node(lost, allow_graceful=False)
 
     def stop(self) -> None:
         """End everything at once, as a machine that is switched off."""
         ray.shutdown()
+        self._cluster.shutdown()
 
-    def create(self, seed: int) -> str:
-        """Order an asset."""
-        order = body(seed=seed, image=IMAGE, texture_size="1024", decimation_target=10000)
+    def create(self, seed: int, **parameters: Any) -> str:
+        """Order an asset, a small one unless `parameters` say otherwise."""
+        order = body(image=IMAGE, **{**SMALL, **parameters, "seed": seed})
         answer = ask(self.url, "POST", CREATE, json=order)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])
 
-    def status(self, job: str) -> str:
-        """Return the state of a job."""
-        return str(ask(self.url, "GET", f"/v1/jobs/{job}").json()["status"])
+    def at_work(self, jobs: list[str]) -> int:
+        """Return how many of `jobs` are being made: as the ledger has it, for a front may be a second late."""
+        return list(self.told("SELECT id, state FROM jobs", jobs).values()).count(State.RUNNING)
 
     def once(self, jobs: list[str]) -> None:
-        """Wait until all `jobs` are finished, and check that each was completed once."""
-        told = {job: ended(self.url, job)["status"] for job in jobs}
-        assert set(told.values()) == {"completed"}, told
-        assert {job: self.completions()[job] for job in jobs} == dict.fromkeys(jobs, 1)
+        """Wait until all `jobs` are finished, and check that each was completed once, and that fronts say so."""
+        self.over(jobs)
+        assert self.told("SELECT id, state FROM jobs", jobs) == dict.fromkeys(jobs, State.READY)
+        counts = "SELECT job, count(*) FROM transitions WHERE state = 'ready' GROUP BY job"
+        assert self.told(counts, jobs) == dict.fromkeys(jobs, 1)
+        listed = ask(self.url, "GET", "/v1/jobs?limit=100").json()["data"]
+        assert {one["status"] for one in listed if one["job_id"] in jobs} == {"completed"}
+
+    def over(self, jobs: list[str]) -> None:
+        """Wait until all `jobs` are at an end."""
+        wait_for(lambda: not ACTIVE & {*self.told("SELECT id, state FROM jobs", jobs).values()}, 0.05)
 
     def most_runs(self, jobs: list[str]) -> int:
         """Return how often the job among `jobs` was begun that was begun most often."""
-        connection = sqlite3.connect(self.root / "ledger.sqlite3")
-        runs = dict(connection.execute("SELECT id, runs FROM jobs").fetchall())
-        connection.close()
-        return max(int(runs[job]) for job in jobs)
+        return max(self.told("SELECT id, runs FROM jobs", jobs).values())
 
-    def completions(self) -> dict[str, int]:
-        """Return how often each job was completed, as the ledger has it."""
-        connection = sqlite3.connect(self.root / "ledger.sqlite3")
-        rows = connection.execute("SELECT job, count(*) FROM transitions WHERE state = 'ready' GROUP BY job").fetchall()
-        connection.close()
-        return dict(rows)
+    def told(self, query: str, jobs: list[str]) -> dict[str, Any]:
+        """Return what the ledger answers of each of `jobs`."""
+        with closing(sqlite3.connect(self.root / "ledger.sqlite3")) as connection:
+            found = dict(connection.execute(query).fetchall())
+        return {job: found.get(job) for job in jobs}

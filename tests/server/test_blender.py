@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from engine.jobs.job import State
-from engine.workers.launch import current_launch
 from tests.server.harness import ROOT, Served
 
 TIMEOUT_S = 300.0
@@ -33,22 +32,21 @@ def blender() -> list[str]:
     return [system, str(ROOT / "wheels" / "environments.py"), "exec", made[0].parent.name]
 
 
-def test_blender_gets_its_object_from_the_server(tmp_path: Path) -> None:
+def test_blender_gets_its_object_from_the_server(drafting: Served, tmp_path: Path) -> None:
     image = tmp_path / "rocket.png"
     shutil.copyfile(ROOT / "tests" / "data" / "rocket.png", image)
-    with Served(tmp_path / "server", current_launch(ROOT), tokens=True) as served:
-        run = subprocess.run(
-            [*blender(), "-m", "tests.server.in_blender", str(image)],
-            env={**os.environ, "ESPALIER_API_URL": served.url, "EMPIRIOLABS_API_KEY": served.token},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        assert run.returncode == 0, run.stdout + run.stderr
-        told = json.loads(run.stdout.strip().splitlines()[-1])
-        (job,) = asyncio.run(served.desk.jobs("first"))
+    run = subprocess.run(
+        [*blender(), "-m", "tests.server.in_blender", str(image)],
+        env={**os.environ, "ESPALIER_API_URL": drafting.url, "EMPIRIOLABS_API_KEY": drafting.token},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    told = json.loads(run.stdout.strip().splitlines()[-1])
+    job = asyncio.run(drafting.desk.jobs("first"))[0]
     assert (told["done"], told["online"]) == (["FINISHED"], False), "a server of this machine needs no online access"
     (made,) = told["objects"]
     assert (made["name"], made["engine"], made["seed"]) == ("rocket", "remote", 11)
@@ -58,4 +56,4 @@ def test_blender_gets_its_object_from_the_server(tmp_path: Path) -> None:
     assert abs(made["lowest"]) < 1e-3, "it stands on its base"
     assert job.state is State.READY
     assert (job.request.engine, job.request.parameters["seed"]) == ("draft", 11)
-    assert served.token not in run.stdout + run.stderr
+    assert drafting.token not in run.stdout + run.stderr

@@ -15,28 +15,38 @@ import requests
 
 from engine.errors import EspalierError
 from engine.server.deployment import build
+from engine.server.store import ASSETS, INPUTS
 from tests.engine.queue_harness import processes
 from tests.server.fleet_harness import CREATE, Fleet
 from tests.server.harness import PATIENCE_S, ask, body, ended, wait_for
+from tests.server.object_store import STORE, ObjectStore, object_store
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 MAKER = "ServeReplica:espalier:Maker"
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path_factory.mktemp("fleet") / "root")
+def objects() -> Iterator[ObjectStore]:
+    with object_store() as objects:
+        yield objects
+
+
+@pytest.fixture(scope="module")
+def fleet(objects: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two fronts and two makers on two machines, over a store that speaks S3's protocol."""
+    fleet = Fleet(tmp_path_factory.mktemp("fleet") / "root", machines=2, fronts=2, store=STORE)
     yield fleet
     fleet.stop()
 
 
-def test_a_job_is_made_on_an_actor(fleet: Fleet) -> None:
+def test_a_job_is_made_on_an_actor(fleet: Fleet, objects: ObjectStore) -> None:
     job = fleet.create(1)
     done = ended(fleet.url, job)
     assert done["status"] == "completed", done
     glb = requests.get(done["result"]["data"][0]["url"], timeout=60).content
     assert glb[:4] == b"glTF"
-    assert list((fleet.root / "store" / "inputs").iterdir()) == []
+    assert objects.names(ASSETS) == [f"{job}-1.glb"]
+    wait_for(lambda: objects.names(INPUTS) == [])
     assert ask(fleet.url, "GET", "/v1/jobs").json()["data"][0]["job_id"] == job
     assert 'espalier_jobs{state="ready"} 1.0' in ask(fleet.url, "GET", "/metrics").text
     assert ask(fleet.url, "GET", "/v1/jobs/nothing").status_code == 404
@@ -45,7 +55,7 @@ def test_a_job_is_made_on_an_actor(fleet: Fleet) -> None:
     assert list((fleet.root / "inputs").iterdir()) == [], "what a front has looked at, it keeps no longer"
 
 
-def test_a_dispatcher_that_cannot_write_refuses_a_job(fleet: Fleet) -> None:
+def test_a_dispatcher_that_cannot_write_refuses_a_job(fleet: Fleet, objects: ObjectStore) -> None:
     connection = sqlite3.connect(fleet.root / "ledger.sqlite3")
     connection.execute("ALTER TABLE jobs RENAME TO hidden")
     connection.commit()
@@ -53,7 +63,7 @@ def test_a_dispatcher_that_cannot_write_refuses_a_job(fleet: Fleet) -> None:
         answer = ask(fleet.url, "POST", CREATE, json=body())
         assert answer.status_code == 503, answer.text
         assert set(answer.json()) == {"error"}
-        assert list((fleet.root / "store" / "inputs").iterdir()) == []
+        assert objects.names(INPUTS) == []
     finally:
         connection.execute("ALTER TABLE hidden RENAME TO jobs")
         connection.commit()
@@ -64,7 +74,7 @@ def test_a_dispatcher_that_cannot_write_refuses_a_job(fleet: Fleet) -> None:
 def test_a_maker_that_is_killed_loses_no_job(fleet: Fleet) -> None:
     for _ in range(5):  # until a kill comes while a job is made, and not between two
         jobs = [fleet.create(seed) for seed in range(10, 16)]
-        wait_for(lambda jobs=jobs: any(fleet.status(job) == "processing" for job in jobs), 0.05)
+        wait_for(lambda jobs=jobs: fleet.at_work(jobs) > 0, 0.05)
         makers = processes(MAKER)
         assert makers, "the actors can be told by their names"
         for maker in makers:
@@ -76,13 +86,27 @@ def test_a_maker_that_is_killed_loses_no_job(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("part", ["Dispatch", "Front"])
-def test_the_only_one_of_its_kind_is_killed_and_no_job_is_lost(fleet: Fleet, part: str) -> None:
+def test_all_of_a_kind_are_killed_and_no_job_is_lost(fleet: Fleet, part: str) -> None:
     jobs = [fleet.create(seed) for seed in range(20, 23)]
-    (process,) = processes(f"ServeReplica:espalier:{part}")
-    os.kill(process, signal.SIGKILL)
-    wait_for(lambda: process not in processes("ServeReplica:espalier"))
+    killed = processes(f"ServeReplica:espalier:{part}")
+    assert len(killed) == {"Dispatch": 1, "Front": 2}[part]
+    for process in killed:
+        os.kill(process, signal.SIGKILL)
+    wait_for(lambda: not {*killed} & {*processes("ServeReplica:espalier")})
     wait_for(lambda: ask(fleet.url, "GET", "/v1/jobs").status_code == 200, 0.2)
     fleet.once(jobs)
+
+
+def test_a_machine_that_is_lost_loses_no_job(fleet: Fleet) -> None:
+    """It takes a maker with it while that works, and whatever else of the fleet Ray has put there."""
+    jobs = [fleet.create(seed, texture_size="4096", decimation_target=500_000) for seed in range(24, 28)]
+    wait_for(lambda: fleet.at_work(jobs) == 2, 0.05)
+    fleet.lose_machine()
+    wait_for(lambda: len(processes(MAKER)) == 1, 0.05)
+    fleet.add_machine()
+    wait_for(lambda: ask(fleet.url, "GET", "/v1/jobs").status_code == 200, 0.2)
+    fleet.once(jobs)
+    assert fleet.most_runs(jobs) > 1, "what was made on it is made again"
 
 
 def test_a_ray_that_is_restarted_loses_no_job(fleet: Fleet) -> None:
@@ -103,11 +127,11 @@ def test_makers_come_with_work_and_go_without_and_no_job_is_lost(fleet: Fleet) -
     while len(processes(MAKER)) < 2:  # two jobs are unfinished at any time
         assert time.monotonic() < deadline, "no second maker has come"
         jobs.append(fleet.create(50 + len(jobs)))
-        ended(fleet.url, jobs[-2])
+        fleet.over(jobs[-2:-1])
     deadline = time.monotonic() + PATIENCE_S
     while len(processes(MAKER)) > 1:  # one is
         assert time.monotonic() < deadline, "the second maker has not gone"
-        ended(fleet.url, jobs[-1])
+        fleet.over(jobs[-1:])
         jobs.append(fleet.create(50 + len(jobs)))
     fleet.once(jobs)
     assert fleet.most_runs(jobs) == 1, "a maker that is let go finishes its job first"

@@ -61,31 +61,30 @@ def in_the_place_of_the_scripted_server(tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
-def test_a_generation_from_end_to_end(tmp_path: Path, response_format: str) -> None:
+def test_a_generation_from_end_to_end(drafting: Served, tmp_path: Path, response_format: str) -> None:
     """An artist's queue, the remote engine in its worker, this server, the draft engine in its own, and back."""
     launch = current_launch(ROOT)
-    with Served(tmp_path / "server", launch, tokens=True) as served:
-        account = {
-            "base_url": served.url, "key": served.token, "ca_bundle": "", "max_side": 1024, "online": False,
-            "shared": str(tmp_path / "shared"), "requests_per_minute": 1000,
-        }  # fmt: skip
-        queue = JobQueue(tmp_path / "artist", lambda engine: launch, account=lambda engine: account)
-        try:
-            parameters = {"resolution": "512", "texture_size": "1024", "response_format": response_format}
-            image = ROOT / "tests" / "data" / "rocket.png"
-            job = queue.submit(GenerationRequest.create(image, "remote", parameters))
-            drive(queue, lambda: not queue.busy, timeout_s=180.0)
-            done = queue.job(job)
-            assert done.state is State.READY, done.error
-            assert done.folder is not None
-            mesh, _ = read_glb(done.folder / "asset.glb")
-            assert len(mesh.faces) > 1000
-            (there,) = asyncio.run(served.desk.jobs("first"))
-            assert there.folder is not None
-            assert (there.folder / "asset.glb").read_bytes() == (done.folder / "asset.glb").read_bytes()
-            assert there.request.parameters == {**done.request.parameters}
-        finally:
-            queue.close()
+    account = {
+        "base_url": drafting.url, "key": drafting.token, "ca_bundle": "", "max_side": 1024, "online": False,
+        "shared": str(tmp_path / "shared"), "requests_per_minute": 1000,
+    }  # fmt: skip
+    queue = JobQueue(tmp_path / "artist", lambda engine: launch, account=lambda engine: account)
+    try:
+        parameters = {"resolution": "512", "texture_size": "1024", "response_format": response_format}
+        image = ROOT / "tests" / "data" / "rocket.png"
+        job = queue.submit(GenerationRequest.create(image, "remote", parameters))
+        drive(queue, lambda: not queue.busy, timeout_s=180.0)
+        done = queue.job(job)
+        assert done.state is State.READY, done.error
+        assert done.folder is not None
+        mesh, _ = read_glb(done.folder / "asset.glb")
+        assert len(mesh.faces) > 1000
+        there = asyncio.run(drafting.desk.jobs("first"))[0]
+        assert there.folder is not None
+        assert (there.folder / "asset.glb").read_bytes() == (done.folder / "asset.glb").read_bytes()
+        assert there.request.parameters == {**done.request.parameters}
+    finally:
+        queue.close()
 
 
 def test_a_servers_failure_reaches_the_person(tmp_path: Path) -> None:
