@@ -129,3 +129,23 @@ def picture(tmp_path: Path) -> Path:
 def session(espalier: Espalier) -> ModuleType:
     """Return the module that holds this Blender's one queue."""
     return espalier.module("operators.session")
+
+
+@pytest.fixture
+def small():
+    return {"texture_size": "1024", "decimation_target": 10000, "resolution": "512"}
+
+
+@pytest.fixture
+def asked(espalier):
+    """Return a function that makes a request."""
+    request = espalier.module("engine.request").GenerationRequest
+    return lambda name="thing", engine="draft", **values: request.create("/pictures/thing.png", engine, values, name)
+
+
+@pytest.fixture
+def closed(espalier, session):
+    """Return a queue that hands nothing over, so that what waits goes on waiting."""
+    queue = espalier.module("engine.jobs.queue").JobQueue
+    session.session.queue = queue(session.user_folder(), lambda engine: None, slots={"draft": 0, "trellis2": 0})
+    return session.session.queue

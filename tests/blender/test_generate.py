@@ -7,7 +7,7 @@ import bpy
 import pytest
 from PIL import Image, ImageDraw
 
-TIMEOUT_S = 60.0
+from tests.support.extension import pump
 
 
 @pytest.fixture
@@ -18,21 +18,6 @@ def picture(tmp_path):
     ImageDraw.Draw(image).ellipse((40, 40, 215, 215), fill=(40, 90, 220, 255))
     image.save(path)
     return path
-
-
-@pytest.fixture
-def small():
-    """Settings that make the draft engine quick."""
-    return {"resolution": "512", "texture_size": "1024"}
-
-
-def _pump(session, until):
-    """Call the timer's function as Blender would, until `until()` or the time is up."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not until():
-        assert time.monotonic() < deadline, [(j.state, j.error) for j in session.known_jobs()]
-        delay = session._tick()
-        time.sleep(min(delay or 0.01, 0.02))
 
 
 def _meshes():
@@ -122,9 +107,9 @@ def test_generate_in_the_interface_returns_at_once_and_imports_later(espalier, p
     session.submit(request, bpy.context)
     assert time.perf_counter() - before < 0.5
     assert not _meshes()
-    _pump(session, _meshes)
+    pump(_meshes)
     assert session.known_jobs()[0].state in {"ready", "imported"}
-    _pump(session, lambda: session.known_jobs()[0].state == "imported")
+    pump(lambda: session.known_jobs()[0].state == "imported")
 
 
 def test_one_undo_removes_it_and_one_redo_brings_it_back(espalier, picture, small):
@@ -132,7 +117,7 @@ def test_one_undo_removes_it_and_one_redo_brings_it_back(espalier, picture, smal
     bpy.ops.ed.undo_push(message="before")
     request = espalier.module("engine.request").GenerationRequest.create(picture, "draft", small)
     session.submit(request, bpy.context)
-    _pump(session, _meshes)
+    pump(_meshes)
     faces = len(_meshes()[0].data.polygons)
     bpy.ops.ed.undo()
     assert not _meshes()
@@ -149,14 +134,14 @@ def _running(espalier, picture, small):
     session = espalier.module("operators.session")
     request = espalier.module("engine.request").GenerationRequest.create(picture, "draft", small)
     job = session.submit(request, bpy.context)
-    _pump(session, lambda: session.known_jobs()[0].state == "running")
+    pump(lambda: session.known_jobs()[0].state == "running")
     return session, job
 
 
 def test_another_file_opened_meanwhile_leaves_the_asset_waiting(espalier, picture, small):
     session, job = _running(espalier, picture, small)
     espalier.open_empty_file()
-    _pump(session, lambda: session.known_jobs()[0].state == "ready")
+    pump(lambda: session.known_jobs()[0].state == "ready")
     for _ in range(5):
         session._tick()
     assert not _meshes()
@@ -167,7 +152,7 @@ def test_another_file_opened_meanwhile_leaves_the_asset_waiting(espalier, pictur
 def test_a_finished_asset_can_be_put_away(espalier, picture, small):
     session, job = _running(espalier, picture, small)
     espalier.open_empty_file()
-    _pump(session, lambda: session.known_jobs()[0].state == "ready")
+    pump(lambda: session.known_jobs()[0].state == "ready")
     assert bpy.ops.espalier.put_away(job=job) == {"FINISHED"}
     panel = espalier.module("panels.jobs").ESPALIER_PT_jobs
     assert not panel.poll(bpy.context)
@@ -177,9 +162,9 @@ def test_a_finished_asset_can_be_put_away(espalier, picture, small):
 def test_the_same_file_saved_and_reopened_still_gets_its_asset(espalier, picture, small, tmp_path):
     blend = str(tmp_path / "scene.blend")
     bpy.ops.wm.save_as_mainfile(filepath=blend)
-    session, _ = _running(espalier, picture, small)
+    _running(espalier, picture, small)
     bpy.ops.wm.open_mainfile(filepath=blend)
-    _pump(session, _meshes)
+    pump(_meshes)
 
 
 def test_scene_and_collection_deleted_meanwhile(espalier, picture, small):
@@ -193,7 +178,7 @@ def test_scene_and_collection_deleted_meanwhile(espalier, picture, small):
     session.session.open_queue().submit(request, placement)
     bpy.data.scenes.remove(scene)
     bpy.data.collections.remove(collection)
-    _pump(session, _meshes)
+    pump(_meshes)
     assert _meshes()[0].name in bpy.context.scene.collection.objects
 
 
@@ -204,14 +189,14 @@ def test_disabled_and_enabled_again_during_a_job(espalier, picture, small):
     espalier.enable()
     session = espalier.module("operators.session")
     session._resume()
-    _pump(session, lambda: not session.session.queue.job(job).active)
+    pump(lambda: not session.session.queue.job(job).active)
     assert session.session.queue.job(job).state in {"ready", "imported"}
 
 
 def test_cancelled_job_leaves_nothing_behind(espalier, picture, small):
     session, job = _running(espalier, picture, small)
     assert bpy.ops.espalier.cancel(job=job) == {"FINISHED"}
-    _pump(session, lambda: session.known_jobs()[0].state == "cancelled")
+    pump(lambda: session.known_jobs()[0].state == "cancelled")
     assert not _meshes()
     assert not list((session.user_folder() / "library").iterdir())
 
@@ -245,7 +230,7 @@ def test_an_import_that_fails_is_not_tried_at_every_tick(espalier, picture, smal
     monkeypatch.setattr(importing, "place_asset", broken)
     request = espalier.module("engine.request").GenerationRequest.create(picture, "draft", small)
     job = session.submit(request, bpy.context)
-    _pump(session, lambda: bool(calls))
+    pump(lambda: bool(calls))
     for _ in range(10):
         session._tick()
     assert len(calls) == 1

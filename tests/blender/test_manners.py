@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 
 from tests.support import extension
 from tests.support.drawing import drawn
+from tests.support.extension import pump
 from tests.support.meshes import bumpy_sphere
 
 pytestmark = pytest.mark.once
@@ -31,14 +31,6 @@ TAKEN = {"LEFTMOUSE", "RIGHTMOUSE", "ESC"}
 
 def module(name: str) -> Any:
     return extension.module(name)
-
-
-def pump(session: ModuleType, until: Callable[[], object]) -> None:
-    """Call the timer's function as Blender would, until `until` holds."""
-    end = time.monotonic() + LIMIT_S
-    while not until():
-        assert time.monotonic() < end, [(job.state, job.error) for job in session.known_jobs()]
-        time.sleep(min(session._tick() or 0.01, 0.02))
 
 
 def ours() -> list[bpy.types.Object]:
@@ -137,7 +129,7 @@ def test_disabling_while_jobs_run_leaves_nothing_behind(
     module("operators.status_bar").show("news", "INFO")
     module("operators.environments").look()
     module("operators.forecast").look()
-    pump(session, lambda: any(job.state == "running" for job in session.known_jobs()))
+    pump(lambda: any(job.state == "running" for job in session.known_jobs()))
     module("operators.queue_list").sync()
     drawn(module("panels.jobs").ESPALIER_PT_jobs, bpy.context.scene, bpy.context.preferences)
     during, known = World(), timers()
@@ -295,7 +287,7 @@ def test_a_linked_scene_gets_nothing_and_the_asset_is_not_lost(
     order = module("engine.request").GenerationRequest.create(picture, "draft", SMALL)
     placing = module("operators.placing")
     job = session.submit(order, bpy.context, {**placing.snapshot(bpy.context, session.session.file), "scene": "Street"})
-    pump(session, lambda: session.known_job(job).state == "imported")
+    pump(lambda: session.known_job(job).state == "imported")
     (made,) = ours()
     assert made.users_scene == (own,)
     assert not theirs.collection.objects
@@ -317,7 +309,7 @@ def test_who_works_meanwhile_keeps_mode_selection_and_names(session: ModuleType,
     bpy.context.view_layer.objects.active = own["Other"]
     for mode in ("EDIT", "SCULPT"):
         bpy.ops.object.mode_set(mode=mode)
-        pump(session, lambda: session.known_job(job).state == "ready")
+        pump(lambda: session.known_job(job).state == "ready")
         for _ in range(3):
             session._tick()
         assert not ours(), mode
@@ -325,7 +317,7 @@ def test_who_works_meanwhile_keeps_mode_selection_and_names(session: ModuleType,
     bpy.ops.object.mode_set(mode="OBJECT")
     names = {block.name_full for block in bpy.data.user_map()}
     bpy.ops.ed.undo_push(message="the last step of the artist")
-    pump(session, ours)
+    pump(ours)
     assert {item.name for item in bpy.context.selected_objects} == {"Mine", "Other"}
     assert bpy.context.view_layer.objects.active == own["Other"]
     assert names <= {block.name_full for block in bpy.data.user_map()}
@@ -342,6 +334,6 @@ def test_who_waits_finds_the_asset_selected(session: ModuleType, picture: Path) 
     order = module("engine.request").GenerationRequest
     jobs = [session.submit(order.create(picture, "draft", SMALL, name), bpy.context) for name in ("first", "second")]
     for job, name in zip(jobs, ("first", "second"), strict=True):
-        pump(session, lambda job=job: session.known_job(job).state == "imported")
+        pump(lambda job=job: session.known_job(job).state == "imported")
         assert [item.name for item in bpy.context.selected_objects] == [name]
         assert bpy.context.view_layer.objects.active.name == name

@@ -15,17 +15,9 @@ from tests.support.api_faults import Fault
 from tests.support.api_forms import FORMS
 from tests.support.api_server import KEY
 from tests.support.drawing import drawn
+from tests.support.extension import pump
 
-TIMEOUT_S = 60.0
 VENDOR = "https://api.empiriolabs.ai"
-
-
-def _pump(session, until):
-    deadline = time.monotonic() + TIMEOUT_S
-    while not until():
-        assert time.monotonic() < deadline, [(j.state, j.error) for j in session.known_jobs()]
-        delay = session._tick()
-        time.sleep(min(delay or 0.01, 0.02))
 
 
 def _submit(espalier, picture, **parameters):
@@ -100,7 +92,7 @@ def test_online_access_is_looked_at_when_the_job_is_handed_over(espalier, prefer
     """A job of an earlier time, or one that waited, meets the preference as it is then."""
     preferences.api_key = KEY
     _submit(espalier, picture)
-    _pump(session, lambda: not session.known_jobs()[0].active)
+    pump(lambda: not session.known_jobs()[0].active)
     assert session.known_jobs()[0].error.code == "remote_offline"
 
 
@@ -155,7 +147,7 @@ def test_a_worker_is_not_started_with_the_key(espalier, server, session, picture
         pytest.skip("there is no /proc to look into")
     server.form = FORMS["documented"]
     _submit(espalier, picture, resolution="512")
-    _pump(session, lambda: session.known_jobs()[0].remote_id)
+    pump(lambda: session.known_jobs()[0].remote_id)
     children = [
         pid
         for pid in os.listdir("/proc")
@@ -166,7 +158,7 @@ def test_a_worker_is_not_started_with_the_key(espalier, server, session, picture
         assert KEY not in _read(f"/proc/{pid}/cmdline")
         assert KEY not in _read(f"/proc/{pid}/environ")
     session.session.queue.cancel(session.known_jobs()[0].id)
-    _pump(session, lambda: not session.known_jobs()[0].active)
+    pump(lambda: not session.known_jobs()[0].active)
 
 
 def _read(path):
@@ -199,7 +191,7 @@ def test_test_key_tells_who_answers_and_what_is_left(espalier, server, preferenc
 def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, server, session, picture):
     server.script.add(Fault("create", "reset_answered"))
     job = _submit(espalier, picture, resolution="512")
-    _pump(session, lambda: not session.known_jobs()[0].active)
+    pump(lambda: not session.known_jobs()[0].active)
     assert session.known_job(job).state == "unknown"
     assert server.billed == 1
     shown = drawn(espalier.module("panels.jobs").ESPALIER_PT_jobs, bpy.context.scene, bpy.context.preferences)
@@ -210,7 +202,7 @@ def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, 
     assert {"espalier.retry", "espalier.check_usage", "espalier.put_away"} <= set(shown.operators)
     bpy.ops.espalier.check_usage("EXEC_DEFAULT")
     inquiry = session.session.inquiries.of("usage")
-    _pump(session, lambda: not inquiry.waiting)
+    pump(lambda: not inquiry.waiting)
     assert inquiry.error is None
     sentences = espalier.module("operators.checking").known(session.known_job(job))
     assert "The account's usage lists" in sentences[-1]
@@ -223,7 +215,7 @@ def test_a_lost_answer_is_shown_with_what_is_known_and_never_repeated(espalier, 
     assert retry.invoke(stub, SimpleNamespace(window_manager=manager), None) == {"RUNNING_MODAL"}
     assert "bill it again" in asked[0]["message"]
     bpy.ops.espalier.put_away("EXEC_DEFAULT", job=job)
-    _pump(session, lambda: session.known_job(job).state == "failed" and not session.session.queue.busy)
+    pump(lambda: session.known_job(job).state == "failed" and not session.session.queue.busy)
     assert server.billed == 1
 
 
@@ -232,16 +224,16 @@ def test_an_asset_whose_answer_was_lost_is_fetched_and_not_paid_for_again(espali
     server.form = FORMS["documented"]
     espalier.module("operators.pricing").refresh()
     _submit(espalier, picture, resolution="512")
-    _pump(session, lambda: session.known_jobs()[0].state in ("ready", "imported"))
+    pump(lambda: session.known_jobs()[0].state in ("ready", "imported"))
     server.script.add(Fault("create", "reset_answered"))
     job = _submit(espalier, picture, resolution="512")
-    _pump(session, lambda: session.known_job(job).state == "unknown")
+    pump(lambda: session.known_job(job).state == "unknown")
     with pytest.raises(RuntimeError, match="does not tell which"):
         bpy.ops.espalier.fetch("EXEC_DEFAULT", job=job)
     bpy.ops.espalier.check_usage("EXEC_DEFAULT")
-    _pump(session, lambda: not session.session.inquiries.awaited)
+    pump(lambda: not session.session.inquiries.awaited)
     bpy.ops.espalier.fetch("EXEC_DEFAULT", job=job)
-    _pump(session, lambda: session.known_job(job).state in ("ready", "imported"))
+    pump(lambda: session.known_job(job).state in ("ready", "imported"))
     assert server.billed == 2
     second = list(server.book.jobs)[1]
     assert session.known_job(job).result["facts"]["remote_id"] == second
@@ -252,12 +244,12 @@ def test_an_asset_whose_answer_was_lost_is_fetched_and_not_paid_for_again(espali
 def test_cancelling_tells_that_it_may_be_billed(espalier, server, session, picture):
     server.form, server.book.job_s = FORMS["documented"], 600.0
     job = _submit(espalier, picture, resolution="512")
-    _pump(session, lambda: bool(session.known_job(job).remote_id))
+    pump(lambda: bool(session.known_job(job).remote_id))
     cancel = espalier.module("operators.jobs").ESPALIER_OT_cancel
     assert "may still be billed" in cancel.description(bpy.context, SimpleNamespace(job=job))
     before = time.monotonic()
     bpy.ops.espalier.cancel("EXEC_DEFAULT", job=job)
-    _pump(session, lambda: not session.known_job(job).active)
+    pump(lambda: not session.known_job(job).active)
     assert time.monotonic() - before < 5.0
     assert session.known_job(job).state == "cancelled"
     # "There", if the server answered the cancel within the moment that it has; "late" on a busy machine.

@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -117,3 +119,12 @@ def prepare(purpose: str) -> Path:
     install(user_resources, build_zip())
     use(user_resources)
     return user_resources
+
+
+def pump(until: Callable[[], object], limit_s: float = 90.0) -> None:
+    """Call the timer of the jobs as Blender would, until `until()` holds."""
+    session = module("operators.session")
+    end = time.monotonic() + limit_s
+    while not until():
+        assert time.monotonic() < end, [(job.state, job.error) for job in session.known_jobs()]
+        time.sleep(min(session._tick() or 0.01, 0.02))
