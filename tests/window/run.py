@@ -30,6 +30,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RECORD = "ESPALIER_WINDOW_RECORD"
+MADE_WITH = "made_with.json"
+"""Which Blender the references are of, and how large its window was."""
 PYTHON_OF_BLENDER = "import sys; print('PYTHON=%d.%d' % sys.version_info[:2])"
 GEOMETRY = ("--enable-event-simulate", "--window-geometry", "0", "0", "1600", "900")
 
@@ -180,11 +182,14 @@ def _scenario(blender: Blender | Tool, script: Path, out: Path, limit_s: float) 
 
 
 def _keep(out: Path) -> None:
-    """Make what a scenario has recorded the references, in place of those that it had."""
-    for path in (HERE / "reference").glob(f"{out.name}-*.png"):
+    """Make what a scenario has recorded the references, in place of those it had and of all of another Blender."""
+    recorded, references = out / "reference", HERE / "reference"
+    told = [folder / MADE_WITH for folder in (recorded, references)]
+    other = all(path.is_file() for path in told) and told[0].read_text("utf-8") != told[1].read_text("utf-8")
+    for path in references.glob("*.png" if other else f"{out.name}-*.png"):
         path.unlink()
-    if (out / "reference").is_dir():
-        shutil.copytree(out / "reference", HERE / "reference", dirs_exist_ok=True)
+    if recorded.is_dir():
+        shutil.copytree(recorded, references, dirs_exist_ok=True)
 
 
 def _variables(script: Path, out: Path, scenarios: Path, limit_s: float) -> dict[str, str]:

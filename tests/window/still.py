@@ -17,12 +17,11 @@ from unittest import mock
 
 import bpy
 import driver
+from run import MADE_WITH
 
 MODULE = "bl_ext.user_default.espalier"
 HERE = Path(os.environ["ESPALIER_WINDOW_SCENARIOS"])
 REFERENCE = HERE / "reference"
-MADE_WITH = "made_with.json"
-"""Which Blender the references are of, and how large its window was."""
 SCENARIO = os.environ.get("ESPALIER_WINDOW_SCENARIO", "")
 RECORD = bool(os.environ.get("ESPALIER_WINDOW_RECORD"))
 TABS = 33
