@@ -172,7 +172,7 @@ def choose(locale: str, texts: Mapping[str, str] | None = None) -> None:
 def _entries() -> dict[tuple[str, str], str]:
     """Return what Blender is to find, with the tooltips that were put together when their classes were made."""
     texts = dict(_texts)
-    texts |= {text: _told(text) for text in _tooltips(_classes) if text not in texts}
+    texts |= {text: _told(text) for text in _tooltips(_classes) if text and text not in texts}
     return {(context, text): translated for text, translated in texts.items() for context in CONTEXTS}
 
 

@@ -18,7 +18,7 @@ from tests.support.unwrapped import unwrapped
 
 LOCALES = ("ja_JP", "zh_HANS")
 SAME = {
-    *("Espalier", "PNG", "TRELLIS.2", "WebP", "an H100", "{name} with {machine}", "{stage}, {done} of {total}"),
+    *("Espalier", "Hugging Face", "PNG", "TRELLIS.2", "WebP", "an H100", "{name} with {machine}", "{stage}, {done} of {total}"),
     *("at {time}", "on {date} at {time}", "{price} {moment}", "{action} {environment}"),
 }
 """What is called the same everywhere, and templates of which only the fields are words."""
