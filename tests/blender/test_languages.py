@@ -18,7 +18,16 @@ from tests.support.unwrapped import unwrapped
 
 LOCALES = ("ja_JP", "zh_HANS")
 SAME = {
-    *("Espalier", "Hugging Face", "PNG", "TRELLIS.2", "WebP", "an H100", "{name} with {machine}", "{stage}, {done} of {total}"),
+    *(
+        "Espalier",
+        "Hugging Face",
+        "PNG",
+        "TRELLIS.2",
+        "WebP",
+        "an H100",
+        "{name} with {machine}",
+        "{stage}, {done} of {total}",
+    ),
     *("at {time}", "on {date} at {time}", "{price} {moment}", "{action} {environment}"),
 }
 """What is called the same everywhere, and templates of which only the fields are words."""
@@ -160,7 +169,11 @@ def test_all_that_the_panels_draw_is_looked_up(espalier, languages, session, wan
         if engine in [item[0] for item in espalier.module("operators.settings").engine_items()]:
             settings.engine = engine
         for cls in espalier.module("panels").CLASSES:
-            if issubclass(cls, bpy.types.Panel) and cls.bl_space_type == "VIEW_3D" and "preset" not in cls.__name__:
+            if (
+                issubclass(cls, bpy.types.Panel)
+                and cls.bl_space_type == "VIEW_3D"
+                and not cls.__name__.endswith(("presets", "made_with"))
+            ):
                 for text in drawn(cls, bpy.context.scene, bpy.context.preferences, width=100000).texts:
                     seen += 1
                     assert "<" in text or text in wanted or not strings.has_words(text) or text == picture.stem, text
