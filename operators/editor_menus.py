@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import bpy
 
 from ..engine.errors import EspalierError
-from . import cutout, session
+from . import cutout, picking, session
 from .languages import say, sentence
 
 LONGEST = 1024
@@ -60,7 +60,7 @@ class ESPALIER_OT_generate_image(bpy.types.Operator):
         if context.scene.espalier.image != image:
             context.scene.espalier.image = image
         try:
-            return bpy.ops.espalier.generate(how)
+            return picking.handed_on(bpy.ops.espalier.generate(how))
         except RuntimeError as error:
             # Generate has told the person already; its report is raised here.
             known = session.session.error

@@ -223,9 +223,9 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Stop looking."""
-    global graphics
+    """Stop looking, and forget what was found."""
+    global graphics, _looking, _found
     bpy.app.handlers.load_post.remove(_file_opened)
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
-    graphics = Graphics()
+    graphics, _looking, _found = Graphics(), None, None

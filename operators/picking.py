@@ -46,7 +46,15 @@ def pick(operator: bpy.types.Operator, context: bpy.types.Context, event: bpy.ty
     found = under_mouse(context, event)
     if found is not None:
         return _invoke(operator.bl_idname, {**given, **found})
-    return bpy.ops.espalier.pick_place("INVOKE_DEFAULT", then=operator.bl_idname, given=json.dumps(given))
+    return handed_on(bpy.ops.espalier.pick_place("INVOKE_DEFAULT", then=operator.bl_idname, given=json.dumps(given)))
+
+
+def handed_on(result: set[str]) -> set[str]:
+    """Return what an operator has to return that left its work to another one, which returned `result`.
+
+    Where that one waits for events the first does not: Blender would never free it.
+    """
+    return {"INTERFACE"} if "RUNNING_MODAL" in result else result
 
 
 def _given(operator: bpy.types.Operator) -> dict[str, Any]:

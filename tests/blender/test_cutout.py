@@ -166,7 +166,7 @@ def test_settings_changed_while_it_is_made_are_not_lost(cutout, chosen, window):
 
 def test_nothing_is_done_in_the_background_until_it_is_needed(cutout, chosen, session):
     chosen.cutout.threshold = 0.5
-    assert cutout.state == cutout.Preview(follows=True)
+    assert cutout.state == cutout.Preview()
     assert session.session.queue is None
 
 
@@ -296,7 +296,7 @@ def test_without_an_image_there_is_nothing(cutout, chosen, window):
     window()
     chosen.image = None
     window()
-    assert cutout.state == cutout.Preview()
+    assert cutout.state == cutout.Preview(follows=True)
     assert cutout.choice_of(chosen) is None
 
 
