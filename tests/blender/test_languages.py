@@ -264,8 +264,8 @@ def test_who_wants_no_translated_interface_gets_none(languages):
 @pytest.mark.parametrize(
     "text",
     [
-        "The image /home/ann/photo.png is empty. Export or download it again.",
-        "画像 /home/ann/photo.png は空です。もう一度書き出してください。",
+        "The image /photos/ann/mug.png is empty. Export or download it again.",
+        "画像 /photos/ann/mug.png は空です。もう一度書き出してください。",
         "背景（BiRefNet）太杂乱，无法与主体区分。",  # noqa: RUF001
     ],
 )
@@ -277,7 +277,7 @@ def test_lines_break_at_words_or_between_wide_characters_and_lose_nothing(espali
     assert not any(line[0] in module.NEVER_FIRST for line in lines if width > 8)
     assert all(line == line.strip() for line in lines)
     if text.isascii() and width > 20:
-        assert lines[0] == "The image /home/ann/photo.png is empty."
+        assert lines[0] == "The image /photos/ann/mug.png is empty."
     assert module.wrap("", width) == []
 
 
