@@ -195,8 +195,8 @@ def properties(cls: type) -> list[bpy.types.Property]:
 
 
 def _follow() -> None:
-    """Take the language that Blender has now."""
-    if bpy.app.translations.locale != _locale:
+    """Take the language that Blender has now. In the background scripts and logs read what is said, in English."""
+    if not bpy.app.background and bpy.app.translations.locale != _locale:
         choose(bpy.app.translations.locale)
 
 
