@@ -172,7 +172,7 @@ def choose(locale: str, texts: Mapping[str, str] | None = None) -> None:
 def _entries() -> dict[tuple[str, str], str]:
     """Return what Blender is to find, with the tooltips that were put together when their classes were made."""
     texts = dict(_texts)
-    texts |= {text: _told(text) for text in _tooltips(_classes) if text not in texts}
+    texts |= {text: _told(text) for text in _tooltips(_classes) if text and text not in texts}
     return {(context, text): translated for text, translated in texts.items() for context in CONTEXTS}
 
 
@@ -195,8 +195,8 @@ def properties(cls: type) -> list[bpy.types.Property]:
 
 
 def _follow() -> None:
-    """Take the language that Blender has now."""
-    if bpy.app.translations.locale != _locale:
+    """Take the language that Blender has now. In the background scripts and logs read what is said, in English."""
+    if not bpy.app.background and bpy.app.translations.locale != _locale:
         choose(bpy.app.translations.locale)
 
 

@@ -39,6 +39,14 @@ class Drawing:
         """Keep the text of a bar."""
         self.texts.append(text)
 
+    def panel(self, _name: str, **_options: Any) -> tuple[Drawing, Drawing]:
+        """Return the header of a part that can be closed, and the part, open."""
+        return Drawing(self), Drawing(self)
+
+    def prop_enum(self, _owner: Any, name: str, _value: str, **_options: Any) -> None:
+        """Keep a property's name."""
+        self.properties.append(name)
+
     def separator(self) -> None:
         """Leave space."""
 
@@ -63,9 +71,12 @@ def drawn(panel: type, scene: Any, preferences: Any, width: int = 300) -> Drawin
     """Return what a panel draws in a region of `width` pixels."""
     drawing = Drawing()
     stub = SimpleNamespace(layout=drawing)
-    for name, function in vars(panel).items():
-        if isinstance(function, FunctionType):
-            setattr(stub, name, MethodType(function, stub))
+    for base in reversed(panel.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, FunctionType):
+                setattr(stub, name, MethodType(value, stub))
+            elif isinstance(value, str) and not name.startswith("_"):
+                setattr(stub, name, value)
     manager = bpy.context.window_manager
     region = SimpleNamespace(width=width)
     stub.draw(SimpleNamespace(scene=scene, preferences=preferences, region=region, object=None, window_manager=manager))

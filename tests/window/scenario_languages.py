@@ -77,7 +77,7 @@ def scenario():
     yield from driver.until(lambda: session.session.queue and not session.session.queue.busy, "an asset is made", 120)
     for locale in LANGUAGES:
         yield from speak(locale)
-        session.fail(error("background_busy", path="/home/ann/photo.png"))
+        session.fail(error("background_busy", path="/photos/ann/mug.png"))
         yield from scrolled(f"1-{locale}")
     bpy.context.preferences.view.ui_scale = 2.0
     yield from driver.wait(1.0)
