@@ -266,7 +266,7 @@ def test_who_wants_no_translated_interface_gets_none(languages):
     [
         "The image /photos/ann/mug.png is empty. Export or download it again.",
         "画像 /photos/ann/mug.png は空です。もう一度書き出してください。",
-        "背景（BiRefNet）太杂乱，无法与主体区分。",  # noqa: RUF001
+        "背景（BiRefNet）太杂乱，无法与主体区分。",
     ],
 )
 def test_lines_break_at_words_or_between_wide_characters_and_lose_nothing(espalier, text, width):
