@@ -40,6 +40,8 @@ from .tokens import ensure_safe
 
 _LOGGING = {"enable_access_log": False}
 """Fronts have a log of their own, and a line for each call between two actors tells nobody anything."""
+_HEALTH_S = 2.0
+"""How often Serve asks each part whether it is alive: by default a dead one is missed for ten seconds."""
 _SWEEP_S = 60.0
 _UPSCALE_S = 5.0
 _LOOK_BACK = 1.2
@@ -151,7 +153,7 @@ class Dispatch:
     async def _expire(self) -> None:
         """Forget the jobs whose time is over, again and again; one whose asset cannot be removed, the next time."""
         while True:
-            await asyncio.sleep(min(_SWEEP_S, self._settings.keep_s))
+            await asyncio.sleep(max(min(_SWEEP_S, self._settings.keep_s), 1.0))
             over = time.time() - self._settings.keep_s
             for job in list(self._dispatcher.jobs()):
                 if job.active or (job.finished or job.created) >= over:
@@ -234,4 +236,4 @@ def build(arguments: Mapping[str, str]) -> Any:
 
 
 def _sized(deployment: Any, **options: Any) -> Any:
-    return deployment.options(logging_config=_LOGGING, **options)
+    return deployment.options(logging_config=_LOGGING, health_check_period_s=_HEALTH_S, **options)

@@ -49,8 +49,9 @@ class Fleet:
             self._server = beside._server
             self.lay_out()
 
-    def start(self) -> None:
-        """Start Ray, and the fleet on it."""
+    def start(self, machines: int = 0) -> None:
+        """Start Ray, on as many machines as before unless so many are told, and the fleet on it."""
+        self._machines = machines or self._machines
         port = free_port()
         self._server = f"http://127.0.0.1:{port}"
         # Inherited by Ray's processes: for a runtime environment it would start each of them anew, and slowly.

@@ -63,6 +63,7 @@ def object_store() -> Iterator[ObjectStore]:
             yield ObjectStore(url)
     finally:
         forget_clients()
+        requests.post(f"{url}/moto-api/reset", timeout=60)
         server.stop()
 
 

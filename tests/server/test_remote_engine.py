@@ -15,6 +15,7 @@ from engine.jobs.job import State
 from engine.jobs.queue import JobQueue
 from engine.mesh.glb import read_glb
 from engine.request import GenerationRequest
+from engine.server.desk import FORMAT
 from engine.workers.launch import current_launch
 from tests.engine.queue_harness import drive
 from tests.engine.remote_harness import generate
@@ -60,8 +61,7 @@ def in_the_place_of_the_scripted_server(tmp_path_factory: pytest.TempPathFactory
         yield
 
 
-@pytest.mark.parametrize("response_format", ["url", "b64_json"])
-def test_a_generation_from_end_to_end(drafting: Served, tmp_path: Path, response_format: str) -> None:
+def test_generations_from_end_to_end(drafting: Served, tmp_path: Path) -> None:
     """An artist's queue, the remote engine in its worker, this server, the draft engine in its own, and back."""
     launch = current_launch(ROOT)
     account = {
@@ -70,19 +70,23 @@ def test_a_generation_from_end_to_end(drafting: Served, tmp_path: Path, response
     }  # fmt: skip
     queue = JobQueue(tmp_path / "artist", lambda engine: launch, account=lambda engine: account)
     try:
-        parameters = {"resolution": "512", "texture_size": "1024", "response_format": response_format}
+        parameters = {"resolution": "512", "texture_size": "1024"}
         image = ROOT / "tests" / "data" / "rocket.png"
-        job = queue.submit(GenerationRequest.create(image, "remote", parameters))
+        for response_format in ("url", "b64_json"):
+            told = {**parameters, "response_format": response_format}
+            queue.submit(GenerationRequest.create(image, "remote", told))
         drive(queue, lambda: not queue.busy, timeout_s=180.0)
-        done = queue.job(job)
-        assert done.state is State.READY, done.error
-        assert done.folder is not None
-        mesh, _ = read_glb(done.folder / "asset.glb")
-        assert len(mesh.faces) > 1000
-        there = asyncio.run(drafting.desk.jobs("first"))[0]
-        assert there.folder is not None
-        assert (there.folder / "asset.glb").read_bytes() == (done.folder / "asset.glb").read_bytes()
-        assert there.request.parameters == {**done.request.parameters}
+        there = {job.placement[FORMAT]: job for job in asyncio.run(drafting.desk.jobs("first"))[:2]}
+        assert there.keys() == {"url", "b64_json"}
+        for done in queue.jobs():
+            assert done.state is State.READY, done.error
+            assert done.folder is not None
+            mesh, _ = read_glb(done.folder / "asset.glb")
+            assert len(mesh.faces) > 1000
+            made = there[str(done.request.parameters["response_format"])]
+            assert made.folder is not None
+            assert (made.folder / "asset.glb").read_bytes() == (done.folder / "asset.glb").read_bytes()
+            assert made.request.parameters == {**done.request.parameters}
     finally:
         queue.close()
 

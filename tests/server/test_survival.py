@@ -67,7 +67,7 @@ def test_all_jobs_outlive_kills(tmp_path: Path) -> None:
 
 def test_an_end_in_good_order_finishes_what_runs_and_keeps_what_waits(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    server = Process(root, takes_s=3.0)
+    server = Process(root, takes_s=2.0)
     running, waiting = created(server, 1), created(server, 2)
     wait_for(lambda: ask(server.url, "GET", f"/v1/jobs/{running}").json()["progress"] > 0.0, 0.02)
     server.process.send_signal(signal.SIGTERM)
