@@ -68,8 +68,10 @@ def snapshot(
     return {**found, "stand_in": stand_in} if stand_in else found
 
 
-def selection(view_layer: bpy.types.ViewLayer) -> str:
-    """Return a short text that is another one once other objects are selected or active."""
+def selection(view_layer: bpy.types.ViewLayer | None) -> str:
+    """Return a short text that is another one once other objects are selected or active; empty without a view layer."""
+    if view_layer is None:
+        return ""
     active = view_layer.objects.active
     names = [active.name_full if active else "", *sorted(item.name_full for item in view_layer.objects.selected)]
     return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]

@@ -214,7 +214,7 @@ def hold(job: str) -> None:
 
 def is_waited_for(placement: Mapping[str, Any], selection: str) -> bool:
     """Tell whether the person has selected nothing else since an asset was asked for, or since the last one came."""
-    return selection in (placement.get("selection", selection), session.selection)
+    return selection in (placement.get("selection") or selection, session.selection)
 
 
 def watch() -> None:

@@ -7,7 +7,7 @@ All this happens as this file is imported, before any test imports `bpy`, which 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -129,3 +129,18 @@ def picture(tmp_path: Path) -> Path:
 def session(espalier: Espalier) -> ModuleType:
     """Return the module that holds this Blender's one queue."""
     return espalier.module("operators.session")
+
+
+@pytest.fixture
+def asked(espalier: Espalier) -> Callable[..., Any]:
+    """Return a function that makes a request."""
+    request = espalier.module("engine.request").GenerationRequest
+    return lambda name="thing", engine="draft", **values: request.create("/pictures/thing.png", engine, values, name)
+
+
+@pytest.fixture
+def closed(espalier: Espalier, session: ModuleType) -> Any:
+    """Return a queue that hands nothing over, so that what waits goes on waiting."""
+    queue = espalier.module("engine.jobs.queue").JobQueue
+    session.session.queue = queue(session.user_folder(), lambda engine: None, slots={"draft": 0, "trellis2": 0})
+    return session.session.queue

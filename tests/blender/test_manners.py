@@ -301,6 +301,31 @@ def test_a_linked_scene_gets_nothing_and_the_asset_is_not_lost(
     assert not theirs.collection.objects
 
 
+def test_what_blender_refuses_of_one_asset_does_not_keep_the_others(
+    session: ModuleType, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importer, order = module("operators.import_asset"), module("engine.request").GenerationRequest
+    place = importer.place_asset
+
+    def refuse(context: Any, job: Any, *rest: Any, **options: Any) -> Any:
+        if job.request.name == "first":
+            raise RuntimeError("Blender refuses it")
+        return place(context, job, *rest, **options)
+
+    monkeypatch.setattr(importer, "place_asset", refuse)
+    jobs = [session.submit(order.create(picture, "draft", SMALL, name), bpy.context) for name in ("first", "second")]
+    pump(session, lambda: session.known_job(jobs[1]).state == "imported")
+    assert [item.name for item in ours()] == ["second"]
+    assert session.known_job(jobs[0]).state == "ready"
+    assert (session.session.error.code, session.session.error_job) == ("internal", jobs[0])
+    assert "Blender refuses it" in session.session.error.detail
+    rows = module("operators.queue_list")
+    assert rows.asks(session.known_job(jobs[0])), "the person decides what becomes of it"
+    monkeypatch.undo()
+    assert bpy.ops.espalier.import_asset(job=jobs[0]) == {"FINISHED"}
+    assert len(ours()) == 2
+
+
 def test_who_works_meanwhile_keeps_mode_selection_and_names(session: ModuleType, picture: Path) -> None:
     own = {}
     for name in ("Mine", "green disc", "Other"):
