@@ -8,6 +8,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from types import FunctionType
 
 import bpy
 import pytest
@@ -164,16 +165,22 @@ def test_all_that_the_panels_draw_is_looked_up(espalier, languages, session, wan
     session.fail(espalier.module("engine.errors").EspalierError("background_busy", path=picture))
     espalier.module("operators.environments").look()
     espalier.module("operators.queue_list").sync()
+    panels = espalier.module("panels").CLASSES
+    shown = [
+        cls for cls in panels if getattr(cls, "bl_space_type", "") == "VIEW_3D" and "made_with" not in cls.__name__
+    ]
+    chosen = espalier.module("operators.preferences").EspalierPreferences
+    functions = {name: value for name, value in vars(chosen).items() if isinstance(value, FunctionType)}
+    shown.append(type("Preferences", (), {**functions, **dict.fromkeys(chosen.__annotations__, "")}))
     left = {picture.stem, *espalier.module("operators.trellis2").notices()}
     seen = 0
     for engine in ("draft", "remote", "trellis2"):
         if engine in [item[0] for item in espalier.module("operators.settings").engine_items()]:
             settings.engine = engine
-        for cls in espalier.module("panels").CLASSES:
-            if getattr(cls, "bl_space_type", "") == "VIEW_3D" and not cls.__name__.endswith("made_with"):
-                for text in drawn(cls, bpy.context.scene, bpy.context.preferences, width=100000).texts:
-                    seen += 1
-                    assert "<" in text or text in wanted or text in left or not strings.has_words(text), text
+        for cls in shown:
+            for text in drawn(cls, bpy.context.scene, bpy.context.preferences, width=100000).texts:
+                seen += 1
+                assert "<" in text or text in wanted or text in left or not strings.has_words(text), text
     assert seen > 20
     assert job.State.QUEUED in [known.state for known in session.known_jobs()]
 
