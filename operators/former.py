@@ -14,7 +14,7 @@ from ..engine.errors import EspalierError
 from ..engine.jobs.job import Job, State
 from ..engine.request import request_from_json
 from . import session
-from .languages import say
+from .languages import OWN, say
 from .scene.placement import read_properties
 
 BEFORE, FACES, TEXTURE, TEXTURE_NOW = "before", "faces_before", "texture_before", "texture_now"
@@ -104,6 +104,7 @@ class ESPALIER_OT_revert(bpy.types.Operator):
 
     bl_idname = "espalier.revert"
     bl_label = "Revert"
+    bl_translation_context = OWN
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod

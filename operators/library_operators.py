@@ -14,7 +14,7 @@ from ..engine.errors import EspalierError
 from ..engine.parameters import BY_NAME, REBUILD_PARAMETERS, REBUILD_SETTINGS, SETTINGS
 from ..engine.request import complete_from, complete_parameters, is_url
 from . import library, library_use, session
-from .languages import msgid, say, sentence
+from .languages import OWN, msgid, say, sentence
 from .scene.asset import properties_of
 from .scene.asset_file import read_job
 from .scene.placement import read_properties
@@ -239,6 +239,7 @@ class ESPALIER_OT_measure_library(_LibraryOperator, bpy.types.Operator):
 
     bl_idname = "espalier.measure_library"
     bl_label = "Measure"
+    bl_translation_context = OWN
 
     def act(self) -> None:
         library_use.measure()

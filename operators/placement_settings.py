@@ -9,6 +9,7 @@ from __future__ import annotations
 import bpy
 
 from . import account
+from .languages import OWN
 
 CURSOR, SURFACE, WORLD, STAND_IN = "CURSOR", "SURFACE", "WORLD", "OBJECT"
 PLACES = (
@@ -58,12 +59,14 @@ class EspalierPlacement(bpy.types.PropertyGroup):
     )
     facing: bpy.props.EnumProperty(
         name="Front",
+        translation_context=OWN,
         description="Where the front of the asset faces; in place of an object, along that object's own axes",
         items=FACINGS,
         update=_remember,
     )
     origin: bpy.props.EnumProperty(
         name="Origin",
+        translation_context=OWN,
         description="Which point of the asset is its origin; in place of an object, the origin stays that object's",
         items=ORIGINS,
         update=_remember,
@@ -91,6 +94,7 @@ class EspalierPlacement(bpy.types.PropertyGroup):
     )
     stretch: bpy.props.BoolProperty(
         name="Stretch to Fill",
+        translation_context=OWN,
         description="Fill the whole box of the object, at the price of the asset's own proportions; without it, "
         "the asset is as large as fits into the box",
         update=_remember,

@@ -7,7 +7,7 @@ import bpy
 
 from ..engine.errors import EspalierError
 from . import session, trellis2
-from .languages import say
+from .languages import OWN, say
 
 
 class _StagesOperator:
@@ -28,6 +28,7 @@ class ESPALIER_OT_measure_stages(_StagesOperator, bpy.types.Operator):
 
     bl_idname = "espalier.measure_stages"
     bl_label = "Measure"
+    bl_translation_context = OWN
 
     def act(self) -> None:
         trellis2.measure_stages()

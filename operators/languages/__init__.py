@@ -6,7 +6,7 @@ language. A text is translated where it is drawn, never where it is made, kept o
 stay English, where people search for what they say. There are three ways:
 
 - What Blender draws by itself it also looks up by itself: labels, tooltips, and literals that are given to a layout.
-  Each text is registered under the two contexts in which Blender asks for it, its usual one and that of operators.
+  Each text is registered under the contexts in which Blender asks for it: its usual one, that of operators, and `OWN`.
 - `say` translates a template and then fills it: never is a sentence put together of translated parts.
 - `told` translates a finished sentence of the engine, which may have been made in another process, or by an earlier
   version, by the template that it follows.
@@ -29,7 +29,9 @@ from ...engine.errors import CATALOGUE, EspalierError
 PACKAGE = __package__
 FILES = {"ja": "ja_JP", "zh_CN": "zh_HANS", "zh_HANS": "zh_HANS", "zh_SG": "zh_HANS"}
 """A language, or one with its country or script, as Blender or the system calls it -> the file of its texts."""
-CONTEXTS = ("*", "Operator")
+OWN = "Espalier"
+"""Where texts are looked up that Blender has itself, with another meaning: its own translations come first."""
+CONTEXTS = ("*", "Operator", OWN)
 """Where Blender looks a text up: labels, names and tooltips in the first, what stands on buttons in the second."""
 LINES = ".\n"
 """What lies between the sentences of a tooltip that is put together; each is translated by itself."""

@@ -243,6 +243,7 @@ def test_tooltips_that_are_put_together_are_translated_line_by_line(espalier, la
     found = languages._entries()["*", tooltip]
     assert found.startswith(texts[tooltip.partition(languages.LINES)[0]])
     assert texts["Draft"] in found
+    assert espalier.module("operators.former").ESPALIER_OT_revert.bl_translation_context in languages.CONTEXTS
     for context in languages.CONTEXTS:
         assert languages._entries()[context, "Cancel"] == texts["Cancel"]
 

@@ -49,6 +49,7 @@ def speak(locale):
     find = bpy.app.translations.pgettext_iface
     driver.check(find("Made With") == texts(locale)["Made With"], "Blender finds our label")
     driver.check(find("Generate Variations", "Operator") == texts(locale)["Generate Variations"], "and our button")
+    driver.check(find("Revert", "Espalier") == texts(locale)["Revert"], "and what Blender has with another meaning")
     tooltip = module("operators.settings").EspalierSettings.bl_rna.properties["remesh"].description
     driver.check(bpy.app.translations.pgettext_tip(tooltip) != tooltip, "and a tooltip that is put together")
     module("operators.session").redraw()
