@@ -18,7 +18,7 @@ from engine.server.metrics import Metrics
 from tests.server.harness import Process, Served, ask, body, ended, wait_for
 from tests.server.test_surface import CREATE, refused
 
-JOBS = 60
+JOBS = 40
 """The benchmark does the same with a thousand."""
 
 
