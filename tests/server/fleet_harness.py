@@ -27,6 +27,8 @@ SMALL = {"texture_size": "1024", "decimation_target": 10000}
 VARIABLES = {"PYTHONPATH": str(ROOT), "RAY_SERVE_LOG_TO_STDERR": "0"}
 _SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 2}
 """How Ray finds out that a machine is gone: by default it takes up to half a minute."""
+_LEFT_OUT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+"""Processes of Ray's that nobody asks anything of here."""
 _MEMORY = 100 << 20
 _CORES = 2
 
@@ -49,21 +51,22 @@ class Fleet:
             self._server = beside._server
             self.lay_out()
 
-    def start(self, machines: int = 0) -> None:
-        """Start Ray, on as many machines as before unless so many are told, and the fleet on it."""
+    def start(self, machines: int = 0, **plan: Any) -> None:
+        """Start Ray, and the fleet on it: as before, but for what is told."""
         self._machines = machines or self._machines
+        self._plan |= plan
         port = free_port()
         self._server = f"http://127.0.0.1:{port}"
         # Inherited by Ray's processes: for a runtime environment it would start each of them anew, and slowly.
         with patch.dict(os.environ, VARIABLES):
             self._each = {"num_cpus": _CORES // self._machines, "object_store_memory": _MEMORY}
-            head = {**self._each, "include_dashboard": False, "_system_config": _SOON}
+            head = {**self._each, **_LEFT_OUT, "_system_config": _SOON}
             self._cluster = Cluster(initialize_head=True, head_node_args=head)
             for _ in range(1, self._machines):
                 self.add_machine()
             ray.init(address=self._cluster.address, log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        self.lay_out(**self._plan)
+        self.lay_out()
 
     def lay_out(self, **plan: Any) -> None:
         """Let the fleet be one of this plan from now on; what there is of it is replaced while it works."""

@@ -110,7 +110,7 @@ def test_a_machine_that_is_lost_loses_no_job(fleet: Fleet) -> None:
 def test_a_ray_that_is_restarted_loses_no_job(fleet: Fleet) -> None:
     jobs = [fleet.create(seed) for seed in range(30, 33)]
     fleet.stop()
-    fleet.start(machines=1)
+    fleet.start(machines=1, least=1)
     fleet.once(jobs)
 
 
