@@ -73,7 +73,7 @@ def scenario():
     yield from driver.click(side.x + side.width - 60, side.y + side.height - 15)
     yield from driver.wait(0.5)
     yield from driver.screenshot("1-presets")
-    still.compare("1-presets", (side.x + 102, side.y + side.height - 172, 222, 134))
+    still.compare("1-presets", (side.x + 114, side.y + side.height - 172, 210, 134))
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
     yield from driver.key("ESC")
     preview = next(Path(f) for f in bpy.utils.preset_paths("espalier")) / "Preview.py"
