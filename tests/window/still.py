@@ -27,7 +27,12 @@ RECORD = bool(os.environ.get("ESPALIER_WINDOW_RECORD"))
 TABS = 33
 """Pixels of the sidebar at its right border, at a scale of 1, that show which tabs there are."""
 FAR = 100_000
-VOLATILE = ((r"127\.0\.0\.1:\d+", "127.0.0.1:40000"), (r"job_\w+", "job_0000_00000000"), (r"\d+ [kM]B", "9 MB"))
+VOLATILE = (
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:40000"),
+    (r"job_\w+", "job_0000_00000000"),
+    (r"\d+ [kM]B", "9 MB"),
+    (r"\b\d\d:\d\d\b", "02:40"),
+)
 """What differs from run to run in sentences, and what is shown in its place."""
 
 
