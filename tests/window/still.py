@@ -31,6 +31,7 @@ VOLATILE = (
     (r"127\.0\.0\.1:\d+", "127.0.0.1:40000"),
     (r"job_\w+", "job_0000_00000000"),
     (r"\d+ [kM]B", "9 MB"),
+    (r"\b\d{4}-\d\d-\d\d\b", "2026-11-23"),
     (r"\b\d\d:\d\d\b", "02:40"),
 )
 """What differs from run to run in sentences, and what is shown in its place."""
