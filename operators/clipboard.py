@@ -19,7 +19,7 @@ from ..engine.request import is_url
 from . import cutout, session
 from .cutout_settings import MAKER
 from .inquiry import Inquiry
-from .languages import msgid, say, sentence
+from .languages import msgid, say
 
 _DRIVE = re.compile("/[A-Za-z]:/")
 STEP_S = 0.05
@@ -63,10 +63,7 @@ class ESPALIER_OT_use_image(bpy.types.Operator):
         try:
             image = bpy.data.images.load(bpy.path.abspath(self.filepath), check_existing=True)
         except RuntimeError as error:
-            failure = EspalierError("image_missing", detail=str(error), path=self.filepath)
-            session.fail(failure)
-            self.report({"ERROR"}, sentence(failure))
-            return {"CANCELLED"}
+            return session.refuse(self, EspalierError("image_missing", detail=str(error), path=self.filepath))
         if self.name:
             image.name = self.name
             image.pack()  # else it would be gone with the extension's own folder

@@ -65,7 +65,8 @@ def forecast(settings: bpy.types.PropertyGroup) -> Forecast:
         words.append(_price(settings.resolution))
     words.insert(0, _time(settings, plan))
     if engine == account.ENGINE:
-        return Forecast(listed(words), listed(words), problem)
+        line = listed(words)
+        return Forecast(line, line, problem)
     ahead = _ahead(engine)
     told = [*words, _others(ahead)] if ahead else words
     return Forecast(listed(told), listed([*words, _others(max(ahead, _MANY))]), problem)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,10 +50,7 @@ class ESPALIER_OT_import_asset(bpy.types.Operator):
         except EspalierError as error:
             return self._failed(error)
         except Exception:  # whatever Blender refuses: told once, and no other job waits for it
-            reason = msgid("an asset could not be placed")
-            return self._failed(
-                EspalierError("internal", traceback.format_exc(), reason=reason, log=msgid("the console"))
-            )
+            return self._failed(session.unexpected(msgid("an asset could not be placed")))
         queue.mark_imported(self.job)
         session.watch()
         session.redraw()

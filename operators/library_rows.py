@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..engine.words import size_words
 from . import library, library_use
 from .languages import say, sentences, told
 from .text import VALUES, draw_note, draw_wrapped
@@ -48,16 +49,12 @@ def draw_library(column: bpy.types.UILayout, context: bpy.types.Context, chosen:
 
 
 def _measured(usage: library_use.Usage | None) -> str:
-    from ..engine.words import size_words
-
     if usage is None:
         return say("Not measured yet")
     return say("{count} results, {size}", count=f"{usage.count:,}", size=size_words(usage.size))
 
 
 def _going(usage: library_use.Usage) -> str:
-    from ..engine.words import size_words
-
     if not usage.surplus:
         return say("Nothing would go")
     return say("{count} would go, {size}", count=f"{usage.surplus:,}", size=size_words(usage.surplus_size))

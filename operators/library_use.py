@@ -15,6 +15,7 @@ import bpy
 
 from ..engine.errors import EspalierError
 from ..engine.files import unwritable
+from ..engine.words import size_words
 from . import account, library, session
 from .languages import msgid
 from .scene.placement import read_properties
@@ -121,7 +122,6 @@ class _Work:
     def do(self, remove: bool) -> tuple[Usage | None, str, EspalierError | None]:
         """Return what is there afterwards, what is to be told, and what went wrong."""
         from ..engine.jobs import upkeep
-        from ..engine.words import size_words
 
         told = ""
         try:

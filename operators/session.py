@@ -202,9 +202,14 @@ def refuse(operator: bpy.types.Operator, error: EspalierError, job: str = "") ->
     return {"CANCELLED"}
 
 
+def unexpected(reason: str) -> EspalierError:
+    """Return that `reason`, while an exception that nobody expects is being handled; the console tells what it was."""
+    return EspalierError("internal", detail=traceback.format_exc(), reason=reason, log=msgid("the console"))
+
+
 def crashed(reason: str) -> None:
-    """Show that `reason`, where an exception that nobody expects is being handled; what it was goes to the console."""
-    fail(EspalierError("internal", detail=traceback.format_exc(), reason=reason, log=msgid("the console")))
+    """Show what is `unexpected`."""
+    fail(unexpected(reason))
 
 
 def hold(job: str) -> None:
