@@ -8,10 +8,9 @@ What the main thread does is read pixels that only Blender has, and hand over a 
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -23,6 +22,9 @@ from .image import image_file, keep, reading
 from .inquiry import Inquiry
 from .languages import msgid
 from .mask import mask_file
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 STEP_S = 0.05
 WAIT_S = 300.0
@@ -244,6 +246,8 @@ def _show(choice: Choice, error: EspalierError | None = None) -> None:
 def _thread() -> ThreadPoolExecutor:
     global _reader
     if _reader is None:
+        from concurrent.futures import ThreadPoolExecutor  # with logging, for which enabling must not wait
+
         _reader = ThreadPoolExecutor(1, thread_name_prefix="espalier-image")
     return _reader
 
