@@ -6,8 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import EspalierError
@@ -21,8 +22,8 @@ THUMBNAILS = "thumbnails"
 PARTS = ".parts"
 """The folder below the output that holds what becomes the one .blend of all assets at the end."""
 _BLOCK = 1 << 20
-_FAST_ENGINE = "trellis2"
-"""The one engine that has a fast mode."""
+_TOLD_MORE = "trellis2"
+"""The one engine whose assets depend on more than the request: the CUDA engine, which is told preferences as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def thumbnail_of(stem: PurePosixPath) -> PurePosixPath:
 class Row:
     """One image of a batch. `number` counts from 1 over all shards, `line` is that of the manifest or 0.
 
-    `fast` is whether TRELLIS.2 makes it in fast mode, which is an approximation.
+    `told` is what its engine is told beside the request, where that is not the usual and makes another asset.
     """
 
     number: int
@@ -75,7 +76,7 @@ class Row:
     folder: PurePosixPath
     request: GenerationRequest
     lods: tuple[int, ...] = ()
-    fast: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def levels(self, source: Path) -> RebuildRequest:
         """Return the request for the levels of detail of the finished asset `source`."""
@@ -88,9 +89,8 @@ class Row:
         engine, values = self.request.engine, self.request.parameters
         counts = {n: v for n, v in values.items() if self.lods or BY_NAME[n].honoured_by(engine)}
         data: dict[str, Any] = {"content": content, "engine": engine, "settings": counts, "lods": list(self.lods)}
-        if self.fast:  # where it is not, keys are those of reports from before it counted
-            data["fast"] = True
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+        # Where nothing more is told, keys are those of reports from before that counted.
+        return hashlib.sha256(json.dumps({**data, **self.told}, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ def validate(
     defaults: Mapping[str, object],
     engines: Collection[str],
     lods: Sequence[object] = (),
-    fast: bool = False,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[list[Row], list[Fault]]:
     """Return a row for each of `entries` that is right, and all that is wrong with the others.
 
-    `engine` and `defaults` count where an entry says nothing; `engines` are those that can be used here; `fast` is
-    whether TRELLIS.2 is in fast mode. Raises EspalierError for what would be wrong with every row: the defaults, or
-    the levels of detail.
+    `engine` and `defaults` count where an entry says nothing; `engines` are those that can be used here; `told` is
+    what the CUDA engine is told beside the request. Raises EspalierError for what would be wrong with every row: the
+    defaults, or the levels of detail.
     """
     _check_engine(engine, engines)
     complete_parameters(defaults)
@@ -127,8 +127,8 @@ def validate(
             name = entry.name or asset_name(entry.image)
             try:
                 request = GenerationRequest.create(entry.image, entry.engine or engine, values, name)
-                approximate = fast and request.engine == _FAST_ENGINE
-                rows.append(Row(number, entry.line, entry.folder, request, levels, approximate))
+                more = told if request.engine == _TOLD_MORE else {}
+                rows.append(Row(number, entry.line, entry.folder, request, levels, more))
             except EspalierError as error:
                 errors.append(error)
         faults += [Fault(entry.line, error) for error in errors]
@@ -203,10 +203,10 @@ def name_rows(rows: Iterable[Row], names: Names) -> dict[int, PurePosixPath]:
 
 
 def differing(row: Row) -> dict[str, Any]:
-    """Return the settings of `row` that are not the defaults."""
+    """Return the settings of `row` that are not the defaults, and what else its engine is told."""
     values = row.request.parameters
     found: dict[str, Any] = {name: value for name, value in values.items() if value != BY_NAME[name].default}
-    return {**found, "fast": True} if row.fast else found
+    return {**found, **row.told}
 
 
 def _ending(stem: PurePosixPath, text: str) -> PurePosixPath:

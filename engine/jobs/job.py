@@ -44,13 +44,13 @@ MOVES: Mapping[State, frozenset[State]] = {
     ),
     State.FETCHING: frozenset({State.READY, State.QUEUED, State.RUNNING, State.FAILED, State.CANCELLED, State.UNKNOWN}),
     State.READY: frozenset({State.IMPORTED, State.FAILED}),
-    State.IMPORTED: frozenset({State.READY}),
+    State.IMPORTED: frozenset(),
     State.FAILED: frozenset({State.QUEUED}),
     State.CANCELLED: frozenset({State.QUEUED}),
     State.UNKNOWN: frozenset({State.QUEUED, State.RUNNING, State.FAILED}),
 }
-"""Which states may follow which. Imported to ready is an undone import; anything to queued is a retry or a resume;
-running to running writes down what became known of a job at a server, or takes it up again."""
+"""Which states may follow which. Anything to queued is a retry or a resume; running to running writes down what became
+known of a job at a server, or takes it up again. Undoing an import is a matter of the file, not of the job."""
 
 ACTIVE = frozenset({State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING})
 """States in which the queue still has something to do."""

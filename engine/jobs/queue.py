@@ -194,10 +194,6 @@ class JobQueue:
         """Note that a ready job has been placed in a scene or written where it was wanted. Raises EspalierError."""
         self._mark(job_id, State.IMPORTED, "imported")
 
-    def reopen(self, job_id: str) -> None:
-        """Make an imported job ready again, after its import was undone. Raises EspalierError."""
-        self._mark(job_id, State.READY, "imported again")
-
     def mark_failed(self, job_id: str, error: EspalierError) -> None:
         """Note that the asset of a ready job turned out to be unusable because of `error`. Raises EspalierError."""
         self._mark(job_id, State.FAILED, "given up", error=error)

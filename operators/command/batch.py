@@ -90,8 +90,8 @@ def run(options: Batch) -> int:
 def _rows(options: Batch, report: BatchReport) -> tuple[list[Row], tuple[int, ...]]:
     """Return the rows of the whole input. Raises EspalierError, having told all that is wrong with a manifest."""
     entries = gather(options.given, options.output)
-    fast = trellis2.settings().fast
-    rows, faults = validate(entries, options.engine, options.settings, available(), options.lods, fast)
+    told = trellis2.settings().unusual()
+    rows, faults = validate(entries, options.engine, options.settings, available(), options.lods, told)
     if faults and not faults[0].line:
         raise faults[0].error
     if faults:

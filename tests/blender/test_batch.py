@@ -248,19 +248,24 @@ def test_a_full_disk_stops_the_batch_and_loses_nothing(main, espalier, folder, t
 
 
 @pytest.mark.once
-def test_fast_mode_counts_whether_asked_for_or_preferred(espalier, preferences, folder, tmp_path, monkeypatch):
-    monkeypatch.delenv("ESPALIER_FAST", raising=False)
+def test_what_is_told_beside_the_request_counts_whether_asked_for_or_preferred(
+    espalier, preferences, folder, tmp_path, monkeypatch
+):
+    for name in ("ESPALIER_FAST", "ESPALIER_BACKGROUND_MODEL"):
+        monkeypatch.delenv(name, raising=False)
     batch, parse = espalier.module("operators.command.batch"), espalier.module("operators.command.arguments").parse
     arguments = ["batch", str(folder), "-o", str(tmp_path / "out"), "--engine", "trellis2"]
 
-    def is_fast(*more):
+    def told(*more):
         options = parse([*arguments, *more])
         with espalier.module("operators.trellis2").fast(options.fast):
-            return [row.fast for row in batch._rows(options, None)[0]]
+            return [row.told for row in batch._rows(options, None)[0]]
 
-    assert (is_fast(), is_fast("--fast")) == ([False] * 3, [True] * 3)
+    assert (told(), told("--fast")) == ([{}] * 3, [{"fast": True}] * 3)
     preferences.fast_mode = True
-    assert is_fast() == [True] * 3
+    assert told() == [{"fast": True}] * 3
+    preferences.background_model = "u2netp"
+    assert told() == [{"fast": True, "background": "u2netp"}] * 3
 
 
 @pytest.mark.once

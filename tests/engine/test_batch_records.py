@@ -73,16 +73,20 @@ def test_a_row_is_known_by_content_and_settings_and_not_by_its_name(folder: Path
     assert not match(rows_of(folder, output, ("1000",)), records, Wanted((1000,)), output).done
 
 
-def test_fast_mode_makes_another_asset_of_the_engine_that_has_it(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [{"fast": True}, {"background": "u2netp"}])
+def test_what_the_cuda_engine_is_told_beside_the_request_makes_another_asset(
+    told: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     entries, engines = gather(str(folder), output), ["draft", "trellis2"]
-    exact, fast = (validate(entries, "trellis2", {}, engines, fast=fast)[0] for fast in (False, True))
-    records = [made(exact[0], "a", output), made(exact[1], "b", output)]
-    assert match(exact, records, Wanted(), output).done.keys() == {1, 2}
-    assert not match(fast, records, Wanted(), output).done
-    assert (differing(exact[0]), differing(fast[0])) == ({}, {"fast": True})
-    draft = [validate(entries, "draft", {}, engines, fast=fast)[0][0].key("a") for fast in (False, True)]
-    assert draft[0] == draft[1], "the draft engine has no fast mode"
+    usual, other = (validate(entries, "trellis2", {}, engines, told=more)[0] for more in ({}, told))
+    records = [made(usual[0], "a", output), made(usual[1], "b", output)]
+    assert match(usual, records, Wanted(), output).done.keys() == {1, 2}
+    assert not match(other, records, Wanted(), output).done
+    assert (differing(usual[0]), differing(other[0])) == ({}, told)
+    assert usual[0].key("a") == validate(entries, "trellis2", {}, engines)[0][0].key("a")
+    draft = [validate(entries, "draft", {}, engines, told=more)[0][0].key("a") for more in ({}, told)]
+    assert draft[0] == draft[1], "the draft engine is told nothing more"
 
 
 def test_each_record_stands_for_one_row(folder: Path, tmp_path: Path) -> None:

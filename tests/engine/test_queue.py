@@ -175,12 +175,12 @@ def test_what_was_cancelled_can_be_run_again(opened: Open, tmp_path: Path) -> No
 def test_acts_that_make_no_sense_are_refused(opened: Open) -> None:
     queue = opened()
     job = queue.submit(request("quick"))
-    for act in (queue.retry, queue.mark_imported, queue.reopen):
+    for act in (queue.retry, queue.mark_imported):
         with pytest.raises(EspalierError) as caught:
             act(job)
         assert caught.value.code == "job_state"
     drive(queue)
-    for act in (queue.retry, queue.reopen, queue.cancel):
+    for act in (queue.retry, queue.cancel):
         with pytest.raises(EspalierError) as caught:
             act(job)
         assert caught.value.code == "job_state"
@@ -191,23 +191,22 @@ def test_acts_that_make_no_sense_are_refused(opened: Open) -> None:
     assert queue.job(job).state is State.READY
 
 
-def test_an_import_can_be_undone_and_done_again(opened: Open, tmp_path: Path) -> None:
+def test_a_result_is_imported_once_or_given_up(opened: Open, tmp_path: Path) -> None:
     queue = opened()
-    job = queue.submit(request("quick"))
+    job, other = queue.submit(request("quick")), queue.submit(request("quick"))
     drive(queue)
     queue.mark_imported(job)
     assert queue.job(job).state is State.IMPORTED  # at once, lest it be imported twice
-    queue.reopen(job)
-    queue.mark_imported(job)
+    with pytest.raises(EspalierError) as caught:
+        queue.mark_imported(job)
+    assert caught.value.code == "job_state"
     assert queue.busy
+    queue.mark_failed(other, EspalierError("asset_missing", name="it"))
     drive(queue)
-    assert transitions(tmp_path, job) == [*WAY, "imported", "ready", "imported"]
+    assert transitions(tmp_path, job) == [*WAY, "imported"]
     assert queue.job(job).folder == tmp_path / "library" / job
-    queue.reopen(job)
-    queue.mark_failed(job, EspalierError("asset_missing", name="it"))
-    drive(queue)
-    assert queue.job(job).state is State.FAILED
-    assert queue.job(job).error.code == "asset_missing"  # type: ignore[union-attr]
+    assert queue.job(other).state is State.FAILED
+    assert queue.job(other).error.code == "asset_missing"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def test_settings_survive_the_environment(tmp_path: Any) -> None:
     assert Settings.from_environment({}, settings) == settings, "what is not said is as usual"
     said = Settings.from_environment({"ESPALIER_FAST": "0", "ESPALIER_PLAN": "staged"}, settings)
     assert (said.fast, said.plan, said.weights) == (False, "staged", settings.weights)
+    assert settings.unusual() == {"fast": True, "background": "u2netp"}
+    assert Settings(settings.weights, settings.cache, plan="lean", device="cpu").unusual() == {}
 
 
 def test_a_texture_seed_is_part_of_the_request_and_no_parameter() -> None:

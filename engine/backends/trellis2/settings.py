@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 WEIGHTS, STAGES, STAGES_GB = "ESPALIER_WEIGHTS", "ESPALIER_STAGES", "ESPALIER_STAGES_GB"
 FAST, PLAN, BACKGROUND = "ESPALIER_FAST", "ESPALIER_PLAN", "ESPALIER_BACKGROUND_MODEL"
@@ -64,6 +65,12 @@ class Settings:
             export_s=_number(found.get("ESPALIER_EXPORT_S", ""), rest.export_s),
             background=found.get(BACKGROUND, "") or rest.background,
         )
+
+    def unusual(self) -> dict[str, Any]:
+        """Return what makes another asset of the same request, by field, where it is not as usual."""
+        usual = Settings()
+        names = ("fast", "background")
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
 
     def to_environment(self) -> dict[str, str]:
         """Return the variables from which `from_environment` makes the same settings."""
