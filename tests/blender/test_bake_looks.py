@@ -31,6 +31,7 @@ def test_blenders_tangents_are_ours(case: str) -> None:
     assert np.abs(tangents - ours).max() < 1e-4
 
 
+@pytest.mark.once
 def test_cycles_shows_the_source_again() -> None:
     positions, faces = bumpy_sphere(6)
     uvs = cube_map(positions, faces)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.metadata
 import json
@@ -77,12 +78,14 @@ def test_the_bundled_solvers_work_with_this_numpy() -> None:
 def test_disabling_takes_everything_out_and_enabling_brings_it_back() -> None:
     before = classes()
     assert before
-    for _ in range(3):
+    for collects in (False, True):
         extension.disable()
         assert classes() == set()
         assert not [name for name in handlers() if name.startswith(extension.MODULE)]
         assert not [name for name in dir(bpy.ops.espalier) if not name.startswith("_")]
+        (gc.enable if collects else gc.disable)()
         extension.enable()
+        assert gc.isenabled() == collects
         assert classes() == before
 
 
@@ -90,7 +93,7 @@ def test_enabling_imports_no_wheel_and_starts_no_process() -> None:
     script = (
         "import sys; from pathlib import Path; from tests.support import extension; extension.use(Path(sys.argv[1]));"
         "import bpy; before = set(sys.modules); extension.enable(); new = set(sys.modules) - before;"
-        "heavy = {'scipy', 'PIL', 'pyamg', 'sqlite3', 'asyncio', 'requests', 'multiprocessing'};"
+        "heavy = {'scipy', 'PIL', 'pyamg', 'sqlite3', 'asyncio', 'requests', 'multiprocessing', 'concurrent'};"
         "print(sorted(heavy & {name.partition('.')[0] for name in new}));"
         "print(Path(f'/proc/self/task/{__import__(\"os\").getpid()}/children').read_text().split())"
     )

@@ -287,6 +287,7 @@ def test_target_like_the_source_is_the_source(scene: Scene) -> None:
     assert baked.distance < 1e-6
 
 
+@pytest.mark.once
 def test_progress_rises_and_cancel_is_heard_soon(scene: Scene) -> None:
     seen: list[float] = []
     run = Run([Stage("bake", "Bake", 1)], lambda progress: seen.append(progress.fraction))

@@ -245,6 +245,7 @@ def test_progress_is_honest(tmp_path: Path) -> None:
     assert [stage.name for stage in create().stages] == list(dict.fromkeys(progress.stage for progress in seen))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("stage", [stage.name for stage in create().stages])
 def test_cancel_at_every_stage(tmp_path: Path, stage: str) -> None:
     backend = create()
@@ -264,6 +265,7 @@ def test_cancel_at_every_stage(tmp_path: Path, stage: str) -> None:
         backend.generate(request, tmp_path / "next", Run(backend.stages, lambda _: None))
 
 
+@pytest.mark.once
 def test_cancel_is_looked_for_often(tmp_path: Path) -> None:
     backend = create()
     gaps: list[float] = []

@@ -199,6 +199,7 @@ def test_a_mesh_without_any_area_is_told(positions: npt.NDArray[Any], code: str,
     assert caught.value.code == code
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
 def test_every_stage_can_be_cancelled_and_reports_rising_fractions(sphere: tuple[Mesh, Material], stage: str) -> None:
     fractions: list[float] = []

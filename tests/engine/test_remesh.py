@@ -245,6 +245,7 @@ class TestBadInput:
         assert_closed_manifold(remesh(corners.reshape(-1, 3), np.arange(300_000).reshape(-1, 3), 48))
 
 
+@pytest.mark.once
 def test_cancel_is_heard_everywhere() -> None:
     """The longest pause between two looks at whether the job was cancelled."""
     looks = [time.process_time()]

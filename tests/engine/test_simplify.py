@@ -177,6 +177,7 @@ def test_no_area_is_no_hang() -> None:
     assert np.isfinite(positions).all()
 
 
+@pytest.mark.once
 def test_cancel_is_heard() -> None:
     """Here in one process; a rebuild simplifies aside, where a cancel waits for nothing (see test_aside)."""
     looks = [time.process_time()]

@@ -66,6 +66,7 @@ def test_faces_without_area_share_a_point_of_a_neighbour() -> None:
     assert all(len(np.unique(result.uvs[face], axis=0)) == 1 for face in result.faces[1:])
 
 
+@pytest.mark.once
 def test_a_million_parts_are_an_error_soon() -> None:
     rng = np.random.default_rng(0)
     positions = (rng.random((1_000_000, 1, 3)) + rng.random((1_000_000, 3, 3)) * 0.002).reshape(-1, 3)
@@ -106,6 +107,7 @@ def test_progress_rises_and_ends_below_one() -> None:
     assert len(set(fractions)) > 2
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("after", [0.0, 0.5, 1.5])
 def test_cancel_is_prompt(after: float) -> None:
     mesh = rough_sphere(7, 0.3)

@@ -19,6 +19,8 @@ HEADER = 40
 """From the top of the sidebar to below the header of the tab's one panel."""
 MARGIN = 3
 """Pixels at the left border of the sidebar where the mouse wheel scrolls it, and no list in it."""
+NOTCHES = 10
+"""How far the mouse wheel turns at once."""
 
 
 def told(x, y, slowly=False):
@@ -76,10 +78,15 @@ def press(operator, inset=0):
 
 
 def scroll(down):
-    """Scroll the sidebar by some of its height; return whether that moved it."""
+    """Scroll the sidebar by some of its height, as the mouse wheel would; return whether that moved it."""
     side = driver.region("VIEW_3D", "UI")
     before = side.view2d.region_to_view(0, 0)[1]
-    yield from driver.scroll(side.x + MARGIN, side.y + side.height // 2, 10, down)
+    yield from driver.move(side.x + MARGIN, side.y + side.height // 2)
+    with driver.override(name="UI"):
+        for _ in range(NOTCHES):
+            # What the wheel calls. A turn of the wheel itself would wait for Blender to draw, each time.
+            (bpy.ops.view2d.scroll_down if down else bpy.ops.view2d.scroll_up)()
+    yield from driver.wait(0.1)
     return abs(driver.region("VIEW_3D", "UI").view2d.region_to_view(0, 0)[1] - before) > 1.0
 
 
