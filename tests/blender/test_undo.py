@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two hundred steps of undo and redo while jobs start, run, finish and come into the scene.
 
-What the scene is after each step is compared with what it was when that step was first made. Among the jobs are all
-ways of coming into the scene. While there is still work to do, nothing is redone that makes an object: where new steps
-are made after that, Blender's own undo loses objects, or crashes, in one of several hundred steps (bpy 4.5, a script of
-forty lines, without an add-on). When the work is done the walk goes everywhere.
+What the scene is after each step is compared with what it was when that step was first made. The jobs bring new assets,
+stand-ins, variations and rebuilt meshes. While there is still work to do, nothing is redone that makes an object: where
+new steps are made after that, Blender's own undo loses objects, or crashes, in one of several hundred steps (bpy 4.2
+and 4.5, a script of forty lines, without an add-on). When the work is done the walk goes everywhere.
 """
 
 from __future__ import annotations
