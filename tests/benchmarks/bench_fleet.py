@@ -27,7 +27,8 @@ from engine import backends
 from engine.backends.base import JobRun
 from engine.request import GenerationRequest
 from tests.server.fleet_harness import Fleet
-from tests.server.harness import ROOT, ask, wait_for
+from tests.server.harness import ROOT, ask
+from tests.support.waiting import wait_for
 
 ROUNDS = 5
 JOBS = {1: 7, 2: 12}

@@ -30,7 +30,8 @@ import aiohttp
 import requests
 
 from tests.benchmarks import bare_api
-from tests.server.harness import ROOT, Process, ask, body, ended, free_port, wait_for
+from tests.server.harness import ROOT, Process, ask, body, ended, free_port
+from tests.support.waiting import wait_for
 
 POLLERS, CREATES_A_SECOND, SECONDS, JOBS = 200, 50, 20, 1000
 P99_MS = 100.0

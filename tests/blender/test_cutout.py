@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.support.waiting import wait_for
+
 SMALL = {"resolution": "512", "texture_size": "1024"}
-TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -285,10 +286,7 @@ def test_the_main_thread_is_free_while_it_is_made(cutout, chosen, plain, window)
 @pytest.mark.once
 def test_an_answer_that_was_forgotten_is_asked_for_again(cutout, chosen, window, session):
     cutout.want(bpy.context.scene, anew=True)
-    deadline = time.monotonic() + TIMEOUT_S
-    while cutout.state.inquiry is None:
-        cutout.step()
-        assert time.monotonic() < deadline, cutout.state
+    wait_for(lambda: cutout.step() and cutout.state.inquiry is not None, 0.0, told=lambda: cutout.state)
     session.session.inquiries.forget()
     cutout.wait()
     assert cutout.is_shown(chosen)

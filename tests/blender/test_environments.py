@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.index_server import Fault, Offer, serving
 from tests.support.tiny_wheels import entry, profile_wheels, uv_folder, write_lock
+from tests.support.waiting import PATIENCE_S, wait_for
 
-TIMEOUT_S = 120.0
 PUBLIC = "https://packages.example.com/simple/"
 
 
@@ -63,7 +63,7 @@ def _condition(environments, profile="cpu"):
 
 
 def _until(environments, condition):
-    end = time.monotonic() + TIMEOUT_S
+    end = time.monotonic() + PATIENCE_S
     while not condition():
         task = environments.state.task
         assert time.monotonic() < end, task and (task.stage, task.done_bytes, task.total_bytes)
@@ -138,10 +138,7 @@ def test_disabling_the_addon_ends_the_task(espalier, environments, index):
     espalier.disable()
     try:
         assert environments.state.task is None
-        end = time.monotonic() + TIMEOUT_S
-        while _alive(pid):
-            assert time.monotonic() < end, "the child outlives the add-on"
-            time.sleep(0.02)
+        wait_for(lambda: not _alive(pid), told=lambda: "the child outlives the add-on")
     finally:
         espalier.enable()
 

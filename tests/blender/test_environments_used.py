@@ -10,9 +10,9 @@ from pathlib import Path
 import bpy
 import pytest
 
-pytestmark = pytest.mark.once
+from tests.support.waiting import PATIENCE_S
 
-TIMEOUT_S = 90.0
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def _workers(session):
 
 
 def _until(session, condition):
-    end = time.monotonic() + TIMEOUT_S
+    end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end, [(job.state, job.error) for job in session.known_jobs()]
         session.advance()

@@ -18,8 +18,8 @@ import pytest
 
 from tests.support import extension
 from tests.support.shelf import put
+from tests.support.waiting import wait_for
 
-TIMEOUT_S = 120.0
 DAY_S = 86400.0
 
 
@@ -38,10 +38,7 @@ def library(espalier: Any, preferences: Any) -> Iterator[ModuleType]:
 
 def finish(library: ModuleType) -> None:
     """Step as the timer does, until nothing is left to do."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while library.step():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: not library.step(), 0.05)
 
 
 def everything() -> dict[str, list[str]]:
@@ -166,10 +163,7 @@ def test_stopping_ends_the_other_blender(library: ModuleType) -> None:
     library.add([f"20260203-{number}" for number in range(3)])
     library.step()
     helper = library.shelf.helper
-    deadline = time.monotonic() + TIMEOUT_S
-    while helper._child is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: helper._child is not None)
     library.unregister()
     assert helper.ended.is_set()
     assert helper._child.process.returncode is not None
@@ -183,8 +177,7 @@ def test_stopping_while_the_other_blender_is_given_its_order_leaves_no_dead_proc
 ) -> None:
     monkeypatch.setattr(library, "command", lambda: [sys.executable, "-c", "import time; time.sleep(600)"])
     helper = library.Helper(library.folder(), [f"{number:0200}" for number in range(2000)], "")  # no pipe holds it
-    while helper._child is None:
-        time.sleep(0.01)
+    wait_for(lambda: helper._child is not None)
     helper.stop()
     assert helper.ended.is_set()
     assert helper._child.process.returncode == -signal.SIGKILL

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.support.drawing import drawn
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.once
 
@@ -32,7 +33,6 @@ UNDO_STEPS = 4
 WAITING = 3
 """Jobs that are asked for at once."""
 SMALL = {"resolution": "512", "texture_size": "1024"}
-LIMIT_S = 120.0
 MOST_KIB = 200.0
 """Memory that a job may leave behind: less than any array, picture or mesh of it."""
 MOST_OBJECTS = 150.0
@@ -171,7 +171,7 @@ def test_jobs_leave_nothing_behind_but_their_assets(
 
 def _wait_for_one_more(session: ModuleType, placed: int) -> None:
     """Call the timer's function as Blender would, until one asset more is placed."""
-    end = time.monotonic() + LIMIT_S
+    end = time.monotonic() + PATIENCE_S
     while sum(job.state == "imported" for job in session.known_jobs()) <= placed:
         assert time.monotonic() < end, [job for job in session.known_jobs() if job.state != "imported"]
         delay = session._tick()

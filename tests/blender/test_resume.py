@@ -3,15 +3,15 @@
 
 import subprocess
 import sys
-import time
 
 import bpy
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.support.waiting import PATIENCE_S
+
 pytestmark = pytest.mark.once
 
-TIMEOUT_S = 60.0
 
 KILLED = """
 import os, signal, sys, time
@@ -38,27 +38,20 @@ def test_a_killed_blenders_job_is_taken_up_by_the_next(espalier, tmp_path, state
     ImageDraw.Draw(picture).ellipse((40, 40, 215, 215), fill=(40, 160, 90, 255))
     picture.save(image)
     command = [sys.executable, "-c", KILLED, str(image), str(blend), state]
-    killed = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert killed.returncode == -9, killed.stderr
     assert blend.exists()
 
     session = espalier.module("operators.session")
     session._resume()
     job = session.known_jobs()[0].id
-    deadline = time.monotonic() + TIMEOUT_S
-    while session.known_jobs()[0].state != "ready":
-        assert time.monotonic() < deadline, session.known_jobs()[0]
-        session._tick()
-        time.sleep(0.01)
+    espalier.pump(lambda: session.known_jobs()[0].state == "ready")
     for _ in range(3):
         session._tick()
     assert not [o for o in bpy.data.objects if "espalier" in o], "it belongs to another file"
 
     bpy.ops.wm.open_mainfile(filepath=str(blend))
-    while session.known_jobs()[0].state != "imported":
-        assert time.monotonic() < deadline, session.known_jobs()[0]
-        session._tick()
-        time.sleep(0.01)
+    espalier.pump(lambda: session.known_jobs()[0].state == "imported")
     (made,) = [o for o in bpy.data.objects if "espalier" in o]
     assert made["espalier"]["job"] == job
     assert len(session.known_jobs()) == 1

@@ -25,6 +25,7 @@ import bpy
 import pytest
 
 from tests.support import extension
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.once
 
@@ -34,7 +35,6 @@ WALK = 8
 SMALL = {"resolution": "512", "texture_size": "1024"}
 REBUILT = {"remesh": False, "decimation_target": 1000, "texture_size": "1024"}
 SELDOM = 0.04
-LIMIT_S = 60.0
 BLOCKS = ("objects", "meshes", "materials", "images", "node_groups", "collections", "actions")
 
 
@@ -205,7 +205,7 @@ def test_two_hundred_steps_across_jobs(
             steps.walk(chance)
             queue.step()
             time.sleep(0.01)
-        end = time.monotonic() + LIMIT_S
+        end = time.monotonic() + PATIENCE_S
         while queue.job(jobs[-1]).state not in ("imported", "failed", "cancelled"):
             assert time.monotonic() < end, queue.job(jobs[-1])
             steps.tick()

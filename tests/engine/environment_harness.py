@@ -24,11 +24,11 @@ from engine.environments.task import Task
 from engine.environments.tools import unpack_uv
 from tests.support.index_server import IndexServer, Offer
 from tests.support.tiny_wheels import EXPLICIT, entry, profile_wheels, tool_folder, uv_folder, write_lock
+from tests.support.waiting import PATIENCE_S
 
 NEEDS_UV = "uv is not installed beside these tests, and its wheel does not lie in wheels/ (make wheels)"
 CLOSED = "http://127.0.0.1:9/simple/"
 """An index at which nobody answers."""
-PATIENCE_S = 120.0
 
 
 def nothing(*_: object) -> None:

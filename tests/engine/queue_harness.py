@@ -17,10 +17,11 @@ from engine.jobs.queue import JobQueue
 from engine.request import GenerationRequest
 from engine.workers.launch import Launch, current_launch
 from engine.workers.process import Limits
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = Path(__file__).resolve().parent / "backends_for_tests"
-QUICK = Limits(silent_s=30.0, cancel_s=0.4, terminate_s=0.4)
+QUICK = Limits(silent_s=120.0, cancel_s=0.4, terminate_s=0.4)
 
 
 def scripted(create: str = "create_light", **env: str) -> Launch:
@@ -50,7 +51,7 @@ def open_queue(root: Path, launch: Launch | None = None, **options: Any) -> JobQ
     return JobQueue(user_folder(root), lambda engine: launch, **{"limits": QUICK, **options})
 
 
-def drive(queue: JobQueue, until: Callable[[], bool] | None = None, timeout_s: float = 30.0) -> list[Job]:
+def drive(queue: JobQueue, until: Callable[[], bool] | None = None, timeout_s: float = PATIENCE_S) -> list[Job]:
     """Step `queue` until it has nothing to do, or `until` says so; return every snapshot that it reported."""
     seen: list[Job] = []
     deadline = time.monotonic() + timeout_s
@@ -104,7 +105,7 @@ def processes(word: str) -> set[int]:
     return found
 
 
-def gone(word: str, within_s: float = 2.0) -> bool:
+def gone(word: str, within_s: float = 20.0) -> bool:
     """Tell whether all processes with `word` in their command line are gone within some seconds."""
     deadline = time.monotonic() + within_s
     while processes(word):

@@ -23,6 +23,7 @@ from engine.jobs.job import State  # noqa: E402
 from engine.request import GenerationRequest  # noqa: E402
 from tests.engine.queue_harness import open_queue  # noqa: E402
 from tests.engine.remote_queue import launch_remote  # noqa: E402
+from tests.support.waiting import PATIENCE_S  # noqa: E402
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     for number in range(len(queue.jobs()), told["count"]):
         queue.submit(GenerationRequest.create(told["image"], "remote", {"seed": number}))
     quit_in = told.get("quit_in_s")
-    deadline = time.monotonic() + (60.0 if quit_in is None else quit_in)
+    deadline = time.monotonic() + (PATIENCE_S if quit_in is None else quit_in)
     while queue.busy:
         queue.step()
         if time.monotonic() > deadline:

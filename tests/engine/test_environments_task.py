@@ -17,9 +17,10 @@ from engine.environments.places import Places
 from engine.environments.sources import Sources
 from engine.environments.status import Condition
 from engine.environments.task import Task
-from tests.engine.environment_harness import CLOSED, PATIENCE_S, House, finish
+from tests.engine.environment_harness import CLOSED, House, finish
 from tests.support.index_server import Fault, serving
 from tests.support.tiny_wheels import ROOT
+from tests.support.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.once
 
@@ -122,10 +123,7 @@ def test_a_task_ends_with_its_parent(house: House) -> None:
             child = parent.stdout.readline().strip()
             assert runs(child)
             parent.kill()
-        until = time.monotonic() + 60.0
-        while runs(child):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_for(lambda: not runs(child), 0.05)
         index.faults = []
         house.run("install", index.url)
     assert house.ready()

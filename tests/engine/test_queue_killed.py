@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.engine.queue_harness import ROOT, gone, library
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")]
 
@@ -41,7 +42,7 @@ def start(root: Path, count: int = 1, prefix: str = "job", **options: Any) -> su
 
 def finish(process: subprocess.Popen[str]) -> bool:
     """Wait for a driver's end; tell whether it got all done, False if it was killed."""
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (0, -9), process.returncode
     return out.endswith("done\n")
 

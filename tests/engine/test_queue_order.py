@@ -15,6 +15,7 @@ from engine.errors import EspalierError
 from engine.jobs.job import State
 from engine.jobs.queue import JobQueue
 from tests.engine.queue_harness import ROOT, drive, open_queue, reached, request, scripted
+from tests.support.waiting import PATIENCE_S
 
 CLOSED = {"draft": 0, "trellis2": 0}
 """Slots of a queue that hands nothing over."""
@@ -138,7 +139,7 @@ def test_a_retried_job_stands_at_the_end_also_after_a_restart(tmp_path: Path) ->
 )
 def test_a_kill_leaves_the_order_of_before_or_after(tmp_path: Path, point: str, order: str) -> None:
     command = [sys.executable, "-c", KILLED, str(ROOT), str(tmp_path), point]
-    assert subprocess.run(command, check=False, timeout=60).returncode == -9
+    assert subprocess.run(command, check=False, timeout=PATIENCE_S).returncode == -9
     queue = open_queue(tmp_path, slots=CLOSED)
     drive(queue, lambda: bool(queue.resume()))
     assert line(queue) == [f"picture {number}" for number in order.split()]

@@ -198,7 +198,7 @@ def test_cancel_says_what_may_be_billed(opened: Open, launch: Any, tmp_path: Pat
     for job in (known, blind, unsent):
         start = time.monotonic()
         queue.cancel(job)
-        assert time.monotonic() - start < 0.02
+        assert time.monotonic() - start < 0.25
     drive(queue)
     assert all(queue.job(job).state is State.CANCELLED for job in (known, blind, unsent))
     assert [code(queue.job(job)) for job in (known, blind, unsent)] == ["job_cancelled_late", "job_cancelled_blind", ""]

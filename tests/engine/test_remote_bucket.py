@@ -31,6 +31,7 @@ from engine.backends.remote.bucket import (
 from engine.backends.remote.schedule import Crowd, SystemClock
 from engine.progress import Cancelled
 from tests.engine.remote_harness import Hand, nothing
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.once
 
@@ -351,7 +352,7 @@ for _ in range(12):
 def test_processes_share_the_budget(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WORKER, str(tmp_path / "rate.sqlite3")]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
-    told = [child.communicate(timeout=60.0)[0] for child in children]
+    told = [child.communicate(timeout=PATIENCE_S)[0] for child in children]
     assert all(child.returncode == 0 for child in children)
     sent = sorted(float(line) for text in told for line in text.split())
     assert len(sent) == 36

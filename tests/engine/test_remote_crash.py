@@ -31,6 +31,7 @@ from tests.engine.remote_harness import SCALE, picture, posts
 from tests.engine.remote_queue import launch_remote
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
+from tests.support.waiting import PATIENCE_S, wait_for
 
 pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")]
 
@@ -173,7 +174,7 @@ def blender(folder: Path, server: ApiServer, count: int = 1, **options: Any) -> 
 
 def end_of(process: subprocess.Popen[str]) -> str:
     """Wait for a Blender's end; return its last word that was not read yet, "" if there is none or it was killed."""
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (0, -signal.SIGKILL), (process.returncode, out)
     words = out.split()
     return words[-1] if words and not process.returncode else ""
@@ -280,7 +281,7 @@ def test_a_blender_is_killed_at_every_transition(tmp_path: Path) -> None:
 def test_a_blender_is_killed_while_the_server_answers(tmp_path: Path, server: ApiServer, place: str) -> None:
     server.script.add(Fault(place, "slow", 0.01))
     process = blender(tmp_path, server)
-    wait(lambda: bool(request_of(server, place)))
+    wait_for(lambda: bool(request_of(server, place)))
     time.sleep(0.1)
     process.kill()
     assert end_of(process) == ""
@@ -323,10 +324,3 @@ def test_blenders_are_killed_at_random_with_many_jobs(tmp_path: Path) -> None:
         assert len(ready) <= server.billed <= 12
         assert posts(server) <= 12
         print(f"{len(ready)} ready, {12 - len(ready)} unknown, {server.billed} billed")
-
-
-def wait(condition: Any, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -23,6 +23,7 @@ from tests.engine.remote_schedule import clairvoyant_s, least_s
 from tests.support.api_assets import finished_asset
 from tests.support.api_faults import Fault
 from tests.support.api_server import ApiServer
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.once
 
@@ -50,7 +51,7 @@ def submit(queue: JobQueue, folder: Path, count: int) -> list[str]:
     return [queue.submit(GenerationRequest.create(path, "remote", {"seed": number})) for number in range(count)]
 
 
-def drive_all(queues: list[JobQueue], timeout_s: float = 60.0) -> None:
+def drive_all(queues: list[JobQueue], timeout_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout_s
     while any(queue.busy for queue in queues):
         for queue in queues:
@@ -96,7 +97,7 @@ def test_a_hundred_jobs_in_the_shortest_time(tmp_path: Path, queues: Callable[..
             queue = queues(server, name)
             pressed = server.clock.now()
             submit(queue, tmp_path, 100)
-            drive(queue, timeout_s=60)
+            drive(queue)
             wall = wall_s(server, pressed)
             check(server, queue, 100)
             assert server.billed == 100
@@ -137,7 +138,7 @@ def test_others_use_the_account_too(tmp_path: Path, queues: Callable[..., JobQue
         queue = queues(server)
         try:
             submit(queue, tmp_path, 30)
-            drive(queue, timeout_s=60)
+            drive(queue)
         finally:
             stop.set()
             thread.join()
@@ -151,7 +152,7 @@ def test_a_storm_of_refusals(tmp_path: Path, queues: Callable[..., JobQueue]) ->
     with ApiServer(job_s=10.0, scale=60.0, faults=faults) as server:
         queue = queues(server)
         submit(queue, tmp_path, 12)
-        drive(queue, timeout_s=60)
+        drive(queue)
         check(server, queue, 12)
         assert server.billed == 12
 
@@ -165,7 +166,7 @@ def test_long_jobs_are_asked_after_within_the_rate(tmp_path: Path, queues: Calla
             queue = queues(server, name)
             pressed = server.clock.now()
             submit(queue, tmp_path, 60)
-            drive(queue, timeout_s=60)
+            drive(queue)
             wall = wall_s(server, pressed)
             check(server, queue, 60)
             assert server.book.throttled == 0
@@ -188,7 +189,7 @@ def test_the_memory_of_a_worker_stays_flat(tmp_path: Path, queues: Callable[...,
         seen = []
         for _ in range(8):
             submit(queue, tmp_path, 25)
-            drive(queue, timeout_s=60)
+            drive(queue)
             (worker,) = processes(str(tmp_path / "one"))
             seen.append(rss_of(worker))
         check(server, queue, 200)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from tests.engine import trellis2_checkpoint  # noqa: E402
 from tests.engine.test_trellis2_mapping import ROWS  # noqa: E402
 from tests.engine.trellis2_harness import GIB, QUICK, PretendGpu, one_thread, standin, watched  # noqa: E402
 from tests.engine.trellis2_harness import KEPT as STAGES  # noqa: E402
+from tests.support.waiting import wait_for  # noqa: E402
 
 one_thread()
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -259,10 +259,7 @@ def test_nothing_stays_on_the_gpu_after_a_cancel_or_a_failure(settings: Settings
 def test_nothing_stays_on_the_gpu_when_idle(settings: Settings, tmp_path: Path) -> None:
     backend = on_gpu(settings, idle_s=0.05)
     generate(backend, tmp_path / "out")
-    deadline = time.monotonic() + 30
-    while backend.on_gpu:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: not backend.on_gpu)
     assert generate(backend, tmp_path / "out", seed=3).facts["stages_kept"] == ["features"]
     backend.close()
 

@@ -26,7 +26,6 @@ from tests.engine.queue_harness import ROOT, drive, reached
 from tests.engine.trellis2_harness import QUICK
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-PATIENT_S = 180.0
 LIMITS = Limits(silent_s=120.0, cancel_s=1.0, terminate_s=1.0)
 
 
@@ -69,12 +68,12 @@ def test_a_crash_is_told_and_a_retry_goes_on_where_it_was(launch: Launch, tmp_pa
     queue = JobQueue(tmp_path, lambda engine: launches[0], limits=LIMITS)
     try:
         job = queue.submit(request())
-        drive(queue, timeout_s=PATIENT_S)
+        drive(queue)
         error: Any = queue.job(job).error
         assert error.code == "worker_died"
         del launches[0]
         queue.retry(job)
-        drive(queue, timeout_s=PATIENT_S)
+        drive(queue)
         made = queue.job(job)
         assert made.state is State.READY, made.error
         assert made.result["facts"]["stages_kept"] == ["features", "sparse_structure", "shape", "decode_shape"]
@@ -92,8 +91,8 @@ def test_a_hang_is_ended_by_a_cancel(opened: Callable[..., JobQueue], launch: La
     hanging = replace(launch, env={**launch.env, "STANDIN_FAULT": "hang:shape_slat_flow_model_512"})
     queue = opened(hanging, limits=LIMITS)
     job = queue.submit(request())
-    drive(queue, until=lambda: queue.job(job).stage == "shape", timeout_s=PATIENT_S)
+    drive(queue, until=lambda: queue.job(job).stage == "shape")
     queue.cancel(job)
-    drive(queue, until=reached(queue, job, State.CANCELLED), timeout_s=20.0)
-    drive(queue, timeout_s=20.0)
+    drive(queue, until=reached(queue, job, State.CANCELLED))
+    drive(queue)
     assert not queue.job(job).active

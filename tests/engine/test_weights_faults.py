@@ -21,6 +21,7 @@ from engine.environments.weights_catalogue import FILES
 from engine.errors import EspalierError
 from tests.support import certificates, weights_setup
 from tests.support.hub_server import Fault
+from tests.support.waiting import PATIENCE_S, wait_for
 from tests.support.weights_setup import TRELLIS, Setup
 
 pytestmark = [
@@ -28,7 +29,6 @@ pytestmark = [
     pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="the Hugging Face client is not installed"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60.0
 FLOW = "flow.safetensors"
 TOKEN = "hf_a_secret_of_mine"
 
@@ -58,13 +58,6 @@ def start(setup: Setup) -> subprocess.Popen[str]:
     return child
 
 
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.02)
-
-
 def part(setup: Setup) -> Path | None:
     return next((path for path in setup.root.rglob(f".{FLOW}.*.part") if path.stat().st_size == 200_000), None)
 
@@ -76,7 +69,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was_and_no_process_stays(setup
     setup.hub.tokens[TOKEN] = {TRELLIS}
     setup.hub.repos[TRELLIS].gated = True
     child = start(setup)
-    until(lambda: setup.hub.holding.is_set() and part(setup) is not None)
+    wait_for(lambda: setup.hub.holding.is_set() and part(setup) is not None)
     helpers = [path for path in Path("/proc").glob("[0-9]*") if _speaks_of(path, str(setup.root), child.pid)]
     assert len(helpers) == 1
     for path in (*helpers, Path("/proc", str(child.pid))):
@@ -88,7 +81,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was_and_no_process_stays(setup
     child.wait()
     assert child.stdout is not None
     child.stdout.close()
-    until(lambda: not any(path.exists() and _alive(path) for path in helpers))
+    wait_for(lambda: not any(path.exists() and _alive(path) for path in helpers))
     assert TOKEN.encode() not in setup.places.log.read_bytes() if setup.places.log.exists() else True
     before = setup.hub.sent(FLOW)
     setup.hub.release.set()

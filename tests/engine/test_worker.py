@@ -19,6 +19,7 @@ from engine.workers.log import Log
 from engine.workers.messages import CancelledJob, Failed, Reached, Result, Started
 from engine.workers.process import Ended, Event, Limits, Worker
 from tests.engine.queue_harness import QUICK, ROOT, gone, processes, request, scripted, user_folder
+from tests.support.waiting import PATIENCE_S, wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 Begin = Callable[..., Worker]
@@ -46,7 +47,7 @@ def begin(tmp_path: Path, log: Log) -> Iterator[Begin]:
         assert gone(str(tmp_path))
 
 
-def listen(worker: Worker, until: type[Any], timeout_s: float = 15.0) -> list[Event]:
+def listen(worker: Worker, until: type[Any], timeout_s: float = PATIENCE_S) -> list[Event]:
     """Watch the worker and return all it says, up to and with a message of the type `until`, or its end."""
     heard: list[Event] = []
     deadline = time.monotonic() + timeout_s
@@ -249,9 +250,9 @@ def test_a_hung_one_can_be_cancelled(begin: Begin, tmp_path: Path, script: str) 
     time.sleep(0.2)
     start = time.monotonic()
     worker.cancel()
-    assert time.monotonic() - start < 0.05
+    assert time.monotonic() - start < 0.25
     assert isinstance(listen(worker, until=Ended)[-1], Ended)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
 
 
 def test_a_cancelled_job_leaves_nothing_and_a_warm_worker(begin: Begin, tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ def test_orders_never_wait_for_a_child_that_does_not_read(begin: Begin, tmp_path
     start = time.monotonic()
     worker.run("other", large, tmp_path / "other")
     worker.cancel()
-    assert time.monotonic() - start < 0.05
+    assert time.monotonic() - start < 0.25
 
 
 @linux
@@ -331,8 +332,7 @@ def test_what_a_worker_started_ends_with_it(
     worker = begin(limits=Limits(silent_s=60, cancel_s=0.3, terminate_s=0.3))
     run(worker, tmp_path / "job", "breeds 61.5")
     listen(worker, until=Reached)
-    while not processes("sleep(61.5)"):
-        time.sleep(0.01)
+    wait_for(lambda: processes("sleep(61.5)"))
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
     listen(worker, until=Ended)
@@ -367,8 +367,8 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path, script: str) ->
         assert parent.stdout.readline() == b"started\n"
         assert processes(str(tmp_path)) - {parent.pid}
         parent.kill()
-    assert gone(str(tmp_path), within_s=2.0)
-    assert gone("sleep(62.5)", within_s=2.0)
+    assert gone(str(tmp_path))
+    assert gone("sleep(62.5)")
 
 
 @linux
@@ -381,7 +381,7 @@ def test_a_worker_that_waits_ends_when_its_parent_is_killed_while_starting(tmp_p
             assert parent.stdout.readline() == b"spawned\n"
             time.sleep(pause)
             parent.kill()
-        assert gone(str(tmp_path), within_s=10.0)  # it may take a while to get as far as looking
+        assert gone(str(tmp_path))
 
 
 def test_the_environment_is_not_the_persons_python(

@@ -19,7 +19,8 @@ from ray.cluster_utils import Cluster
 
 from engine.jobs.job import ACTIVE, State
 from engine.server.deployment import build
-from tests.server.harness import ROOT, ask, body, free_port, image_uri, wait_for
+from tests.server.harness import ROOT, ask, body, free_port, image_uri
+from tests.support.waiting import wait_for
 
 IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())
 CREATE = "/v1/3d/generations"

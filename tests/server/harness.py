@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +28,10 @@ from engine.server.settings import MODEL, Settings
 from engine.server.tokens import Tokens
 from engine.workers.launch import Launch, current_launch
 from tests.support.api_assets import finished_asset, picture
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = Path(__file__).resolve().parent / "backends_for_tests"
-PATIENCE_S = 60.0
-"""Long: the machines that run tests are shared. Nothing waits for it that goes well."""
 
 
 def made(folder: Path, takes_s: float = 0.0) -> Launch:
@@ -134,14 +132,6 @@ def ended(url: str, job: str, token: str = "") -> dict[str, Any]:
 
     wait_for(over, 0.05)
     return told
-
-
-def wait_for(condition: Any, pause_s: float = 0.01) -> None:
-    """Wait until `condition` says so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(pause_s)
 
 
 class Process:

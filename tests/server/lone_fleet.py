@@ -13,7 +13,7 @@ from engine.server.deployment import Dispatch, Maker
 from engine.server.fleet import FleetDesk, Plan
 from engine.server.metrics import Metrics
 from engine.server.serve import Server
-from tests.server.harness import PATIENCE_S, wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 class Handle:

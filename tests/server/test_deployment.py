@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from engine.server.deployment import build
 from engine.server.store import ASSETS, INPUTS
 from tests.engine.queue_harness import processes
 from tests.server.fleet_harness import CREATE, Fleet
-from tests.server.harness import PATIENCE_S, ask, body, ended, wait_for
+from tests.server.harness import ask, body, ended
 from tests.server.object_store import STORE, ObjectStore, object_store
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 MAKER = "ServeReplica:espalier:Maker"
@@ -121,16 +121,14 @@ def test_makers_come_with_work_and_go_without_and_no_job_is_lost(fleet: Fleet) -
     fleet.once(jobs)
     wait_for(lambda: len(processes(MAKER)) == 1, 0.2)
     jobs = [fleet.create(50)]
-    deadline = time.monotonic() + PATIENCE_S
-    while len(processes(MAKER)) < 2:  # two jobs are unfinished at any time
-        assert time.monotonic() < deadline, "no second maker has come"
+
+    def makers(unfinished: int) -> int:
+        fleet.over(jobs[: 1 - unfinished or None])
         jobs.append(fleet.create(50 + len(jobs)))
-        fleet.over(jobs[-2:-1])
-    deadline = time.monotonic() + PATIENCE_S
-    while len(processes(MAKER)) > 1:  # one is
-        assert time.monotonic() < deadline, "the second maker has not gone"
-        fleet.over(jobs[-1:])
-        jobs.append(fleet.create(50 + len(jobs)))
+        return len(processes(MAKER))
+
+    wait_for(lambda: makers(unfinished=2) == 2, told=lambda: "no second maker has come")
+    wait_for(lambda: makers(unfinished=1) == 1, told=lambda: "the second maker has not gone")
     fleet.once(jobs)
     assert fleet.most_runs(jobs) == 1, "a maker that is let go finishes its job first"
 

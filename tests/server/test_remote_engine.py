@@ -75,7 +75,7 @@ def test_generations_from_end_to_end(drafting: Served, tmp_path: Path) -> None:
         for response_format in ("url", "b64_json"):
             told = {**parameters, "response_format": response_format}
             queue.submit(GenerationRequest.create(image, "remote", told))
-        drive(queue, lambda: not queue.busy, timeout_s=180.0)
+        drive(queue, lambda: not queue.busy)
         there = {job.placement[FORMAT]: job for job in asyncio.run(drafting.desk.jobs("first"))[:2]}
         assert there.keys() == {"url", "b64_json"}
         for done in queue.jobs():

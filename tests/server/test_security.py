@@ -21,8 +21,9 @@ from engine.errors import EspalierError
 from engine.server.__main__ import main, settings_from
 from engine.server.links import Links, signing_key
 from engine.server.tokens import Tokens, ensure_safe
-from tests.server.harness import PATIENCE_S, Process, Served, body, image_uri, large_enough, made, wait_for
+from tests.server.harness import Process, Served, body, image_uri, large_enough, made
 from tests.server.test_surface import CREATE, refused
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 def test_a_key_is_needed_in_either_header(served: Served) -> None:

@@ -19,9 +19,10 @@ from engine.server import store as store_module
 from engine.server.deployment import build
 from engine.server.fleet import Plan
 from engine.server.store import ASSETS, INPUTS, Store
-from tests.server.harness import ROOT, ask, body, ended, image_uri, wait_for
+from tests.server.harness import ROOT, ask, body, ended, image_uri
 from tests.server.lone_fleet import LoneFleet
 from tests.server.object_store import BUCKET, STORE, ObjectStore, forget_clients, object_store
+from tests.support.waiting import wait_for
 
 CREATE = "/v1/3d/generations"
 IMAGE = image_uri((ROOT / "tests" / "data" / "rocket.png").read_bytes())

@@ -15,8 +15,9 @@ from engine.offer import read_offer
 from engine.parameters import PARAMETERS, SETTINGS
 from engine.server.app import ASSET_PATH
 from engine.server.settings import MODEL
-from tests.server.harness import Served, body, image_uri, large_enough, made, wait_for
+from tests.server.harness import Served, body, image_uri, large_enough, made
 from tests.support.api_assets import finished_asset
+from tests.support.waiting import wait_for
 
 CREATE = "/v1/3d/generations"
 POLLED = {"job_id", "status", "progress", "created_at", "completed_at", "result", "error"}

@@ -15,8 +15,9 @@ import requests
 from engine.errors import EspalierError
 from engine.server.desk import Desk
 from engine.server.metrics import Metrics
-from tests.server.harness import Process, Served, ask, body, ended, wait_for
+from tests.server.harness import Process, Served, ask, body, ended
 from tests.server.test_surface import CREATE, refused
+from tests.support.waiting import wait_for
 
 JOBS = 40
 """The benchmark does the same with a thousand."""

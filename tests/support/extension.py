@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from tests.support.waiting import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "bl_ext.user_default.espalier"
 USERS = ROOT / ".cache" / "users"
@@ -121,7 +123,7 @@ def prepare(purpose: str) -> Path:
     return user_resources
 
 
-def pump(until: Callable[[], object], limit_s: float = 90.0) -> None:
+def pump(until: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
     """Call the timer of the jobs as Blender would, until `until()` holds."""
     session = module("operators.session")
     end = time.monotonic() + limit_s

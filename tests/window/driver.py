@@ -98,7 +98,7 @@ def wait(seconds):
         yield
 
 
-def until(condition, what, limit_s=30.0):
+def until(condition, what, limit_s=120.0):
     """Wait until `condition()` holds; the scenario fails if it does not within the limit."""
     end = time.monotonic() + limit_s
     while not condition():

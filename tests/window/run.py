@@ -104,7 +104,7 @@ def main() -> int:
     parser.add_argument("--blender", default="blender", metavar="COMMAND")
     parser.add_argument("--tool", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "window")
-    parser.add_argument("--limit", type=float, default=480.0, metavar="SECONDS")
+    parser.add_argument("--limit", type=float, default=900.0, metavar="SECONDS")
     parser.add_argument("--record", action="store_true", help="make the screenshots the references")
     parser.add_argument("scenarios", nargs="*")
     arguments = parser.parse_args()

@@ -55,8 +55,8 @@ def select(job):
     rows.active = next(number for number, item in enumerate(rows.items) if item.job == job)
 
 
-def settled(limit_s=120.0):
-    yield from driver.until(lambda: not queue().busy, "all jobs have come to an end", limit_s)
+def settled():
+    yield from driver.until(lambda: not queue().busy, "all jobs have come to an end")
 
 
 def drawing_ms(count):
