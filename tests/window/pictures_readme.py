@@ -65,9 +65,9 @@ def scenario():
     settings = bpy.context.scene.espalier
     settings.image = bpy.data.images.load(str(DATA / FIRST))
     cutout = module("operators.cutout")
-    yield from driver.until(lambda: not cutout.state.waiting, "the image is cut out", 60)
+    yield from driver.until(lambda: not cutout.state.waiting, "the image is cut out")
     yield from sidebar.press("espalier.generate")
-    yield from driver.until(made, "the object appears", 90)
+    yield from driver.until(made, "the object appears")
     look()
     yield from still.park()
     yield from driver.wait(6)
@@ -86,7 +86,7 @@ def scenario():
         yield from driver.wait(1.5)  # the small pictures are loaded
         yield from driver.screenshot("queue")
     keep("queue", (side.x, side.y, side.width, side.height))
-    yield from driver.until(lambda: len(made()) == len(OTHERS) + 1, "the others appear", 90)
+    yield from driver.until(lambda: len(made()) == len(OTHERS) + 1, "the others appear")
 
     yield from rendered()
     yield from browsed()

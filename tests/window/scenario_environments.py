@@ -113,7 +113,7 @@ def installed(index, folder):
     index.faults.append(Fault("/files/", "slow", times=-1, seconds=0.2, step=3000))
     yield from press("install", "cpu")
     yield from agree("4-asked-again")
-    yield from driver.until(lambda: state().working and state().task.done_bytes > 50_000, "bytes come in", 60)
+    yield from driver.until(lambda: state().working and state().task.done_bytes > 50_000, "bytes come in")
     yield from shown("5-running")
     bpy.ops.wm.read_homefile(use_empty=True, load_ui=False)
     yield from driver.wait(1)
@@ -153,7 +153,7 @@ def installed(index, folder):
     yield from driver.wait(0.5)
     yield from driver.screenshot("10-remove-asked")
     yield from driver.key("RET")
-    yield from driver.until(lambda: condition() == "installable", "it is removed", 60)
+    yield from driver.until(lambda: condition() == "installable", "it is removed")
 
     bpy.context.window_manager.addon_search = "Espalier"
     bpy.context.preferences.active_section = "ADDONS"

@@ -43,7 +43,7 @@ def scenario():
 
     settings.engine = "draft"
     bpy.ops.espalier.generate("EXEC_DEFAULT", filepath="/nowhere/missing.png", engine="draft")
-    yield from driver.until(lambda: module("session").session.error is not None, "a job fails", 60)
+    yield from driver.until(lambda: module("session").session.error is not None, "a job fails")
     bpy.ops.espalier.dismiss("EXEC_DEFAULT")
     with still.paused():
         for name in ("rocket.png", "duck.jpg"):

@@ -43,7 +43,7 @@ def scenario():
         yield from driver.until(lambda: any(job.active for job in session.known_jobs()), "a click starts a job")
         yield from still.panel("4-running", running=session.known_jobs()[0].id)
     yield from driver.until(lambda: session.known_jobs()[0].fraction > 0.05, "the job makes progress")
-    yield from driver.until(made, "the object appears", 60)
+    yield from driver.until(made, "the object appears")
     yield from driver.wait(2)
     with driver.override():
         bpy.ops.view3d.view_selected()

@@ -52,7 +52,7 @@ def scenario():
     driver.check(cutout.state.waiting, "choosing an image asks for its cut-out")
     yield from driver.wait(0.1)
     yield from driver.screenshot("2-cutting-out")
-    yield from driver.until(lambda: settled(cutout), "the cut-out is shown", 60)
+    yield from driver.until(lambda: settled(cutout), "the cut-out is shown")
     driver.check(cutout.state.error is None and cutout.state.icon > 0, "it is a picture")
     yield from still.panel("3-cut-out")
 
@@ -61,13 +61,13 @@ def scenario():
 
     settings.cutout.threshold = 0.6
     driver.check(cutout.unfinished(settings), "Generate waits for the cut-out")
-    yield from driver.until(lambda: settled(cutout), "another threshold is shown", 30)
+    yield from driver.until(lambda: settled(cutout), "another threshold is shown")
     settings.cutout.background = "u2netp"
-    yield from driver.until(lambda: settled(cutout), "a model that is not installed is told", 30)
+    yield from driver.until(lambda: settled(cutout), "a model that is not installed is told")
     driver.check(cutout.state.error.code == "background_model_missing", "with its own sentence")
     yield from still.panel("5-missing-model")
     settings.cutout.background, settings.cutout.threshold = "automatic", 0.0
-    yield from driver.until(lambda: settled(cutout), "back to automatic", 30)
+    yield from driver.until(lambda: settled(cutout), "back to automatic")
 
     yield from painted(cutout, settings)
     yield from captured(cutout, settings)
@@ -91,7 +91,7 @@ def painted(cutout, settings):
     yield from driver.until(lambda: settings.cutout.mask is not None, "Edit Mask makes the mask")
     driver.check(other.spaces.active.image == settings.cutout.mask, "the Image Editor shows it")
     driver.check(other.spaces.active.mode == "PAINT", "ready to paint")
-    yield from driver.until(lambda: settled(cutout), "the preview is of the mask", 30)
+    yield from driver.until(lambda: settled(cutout), "the preview is of the mask")
     driver.check(cutout.state.note["how"] == "mask", "by the mask")
     before = cutout.state.about["mask"]
     region = next(item for item in other.regions if item.type == "WINDOW")
@@ -105,14 +105,14 @@ def painted(cutout, settings):
     yield from stroke((x - 30, y - 30), (x + 30, y + 30))
     yield from driver.screenshot("7-stroke")
     yield from driver.until(
-        lambda: settled(cutout) and cutout.state.about["mask"] != before, "the preview follows the brush", 30
+        lambda: settled(cutout) and cutout.state.about["mask"] != before, "the preview follows the brush"
     )
     yield from driver.wait(1)
     yield from driver.screenshot("8-painted")
     other.ui_type = "PROPERTIES"
     yield from sidebar.press("espalier.discard_mask", inset=40)
     yield from driver.until(lambda: settings.cutout.mask is None, "Discard Mask forgets it")
-    yield from driver.until(lambda: settled(cutout), "the preview is as it was", 30)
+    yield from driver.until(lambda: settled(cutout), "the preview is as it was")
 
 
 def captured(cutout, settings):
@@ -123,7 +123,7 @@ def captured(cutout, settings):
     alpha = list(settings.image.pixels)[3::4]
     share = sum(value > 0.5 for value in alpha) / len(alpha)
     driver.check(0.005 < share < 0.6, f"the cube alone is seen, {share:.1%} of the picture")
-    yield from driver.until(lambda: settled(cutout), "its cut-out is shown", 30)
+    yield from driver.until(lambda: settled(cutout), "its cut-out is shown")
     driver.check(cutout.state.note.get("how") == "alpha", "its background is transparent")
     yield from driver.screenshot("9-viewport")
 
@@ -142,7 +142,7 @@ def dropped(session):
         away = surface_at(bpy.context, space, region, (region.width // 2, region.height // 8))[0]
         driver.check(away is not None and abs(away.z) < 1e-4, f"beside it on the ground: {away}")
         bpy.ops.espalier.drop_images("INVOKE_DEFAULT", directory=str(DATA), files=files, location=(3.0, -2.0, 0.0))
-    yield from driver.until(lambda: len(made()) == 3, "three objects come", 90)
+    yield from driver.until(lambda: len(made()) == 3, "three objects come")
     places = sorted(round(item.location.x + item.location.y, 3) for item in made())
     driver.check(len(set(places)) == 3, f"in a row: {[tuple(item.location) for item in made()]}")
     yield from driver.wait(1)
@@ -168,7 +168,7 @@ def from_the_image_editor(session, settings):
     with bpy.context.temp_override(window=driver.window(), area=other, region=header):
         driver.check(bpy.ops.espalier.generate_image.poll(), "Generate 3D can be chosen")
         bpy.ops.espalier.generate_image("INVOKE_DEFAULT")
-    yield from driver.until(lambda: len(made()) == before + 1, "the Image Editor's image becomes an object", 60)
+    yield from driver.until(lambda: len(made()) == before + 1, "the Image Editor's image becomes an object")
     driver.check(settings.image == other.spaces.active.image, "the panel shows it")
     yield from driver.wait(2)
     yield from driver.screenshot("12-from-the-image-editor")

@@ -75,7 +75,7 @@ def scenario():
     yield from driver.screenshot("0-without-image")
     settings.image = bpy.data.images.load(str(DATA / "mug.png"))
     bpy.ops.espalier.generate("EXEC_DEFAULT", filepath=str(DATA / "rocket.png"), engine="draft")
-    yield from driver.until(lambda: session.session.queue and not session.session.queue.busy, "an asset is made", 120)
+    yield from driver.until(lambda: session.session.queue and not session.session.queue.busy, "an asset is made")
     for locale in LANGUAGES:
         yield from speak(locale)
         session.fail(error("background_busy", path="/photos/ann/mug.png"))

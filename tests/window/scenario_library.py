@@ -82,9 +82,9 @@ def scenario():
     yield from driver.wait(0.5)
 
     yield from sidebar.press("espalier.generate")
-    yield from driver.until(made, "the object appears", 90)
-    yield from driver.until(lambda: set(files()) - shelved, "another Blender makes it an asset", 120)
-    yield from driver.until(lambda: "Espalier" in entries(), "the preferences have the library", 30)
+    yield from driver.until(made, "the object appears")
+    yield from driver.until(lambda: set(files()) - shelved, "another Blender makes it an asset")
+    yield from driver.until(lambda: "Espalier" in entries(), "the preferences have the library")
     driver.check(len(bpy.data.libraries) == 0 and len(made()) == 1, "the open file has nothing but the object")
 
     yield from sidebar.toggle("ESPALIER_PT_made_with")

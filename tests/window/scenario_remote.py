@@ -130,7 +130,7 @@ def scenario():
     yield from driver.until(jobs, "it is sent once the person agrees")
     yield from driver.until(lambda: jobs()[0].fraction > 0.3, "the job makes progress")
     yield from shown("7-running")
-    yield from driver.until(made, "the object appears", 60)
+    yield from driver.until(made, "the object appears")
     yield from driver.wait(1)
     with driver.override():
         bpy.ops.view3d.view_selected()
@@ -150,13 +150,13 @@ def scenario():
     yield from driver.until(lambda: lossy.key, "another server serves")
     preferences.base_url, preferences.api_key = lossy.url, lossy.key
     bpy.ops.espalier.generate("INVOKE_DEFAULT")
-    yield from driver.until(lambda: jobs()[0].state == "unknown", "the answer is lost", 60)
+    yield from driver.until(lambda: jobs()[0].state == "unknown", "the answer is lost")
     yield from still.panel("10-unknown", at="")
     bpy.ops.espalier.check_usage("INVOKE_DEFAULT")
     yield from driver.until(lambda: not asked("usage").waiting, "the usage is looked up")
     yield from shown("11-checked")
     yield from sidebar.press("espalier.fetch")
-    yield from driver.until(lambda: len(made()) == 2, "what was paid for is fetched", 60)
+    yield from driver.until(lambda: len(made()) == 2, "what was paid for is fetched")
     yield from shown("12-fetched")
     steps = {"name": "ss_sampling_steps", "range": [1, 20]}
     asked("model").answer = {"supported_parameters": [steps, {"name": "resolution", "enum": ["512", "1024"]}]}
@@ -164,7 +164,7 @@ def scenario():
     driver.check(settings.resolution == "1024", "the panel keeps to what the server takes")
     yield from still.panel("13-limits")
     bpy.ops.espalier.generate("INVOKE_DEFAULT")
-    yield from driver.until(lambda: jobs()[0].state == "unknown", "another answer is lost", 60)
+    yield from driver.until(lambda: jobs()[0].state == "unknown", "another answer is lost")
     yield from driver.wait(1)
     asked("usage").answer = {}
     x, y = yield from sidebar.find("espalier.check_usage")

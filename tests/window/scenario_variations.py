@@ -101,7 +101,7 @@ def scenario():
     yield from driver.wait(0.5)
     driver.check(len(driver.window().modal_operators) == 1, "one can go on navigating meanwhile")
     yield from driver.click(*pixel((0.3, 0.3, 1.0)))
-    yield from driver.until(made, "the object appears", 60)
+    yield from driver.until(made, "the object appears")
     yield from shown("4-on-the-cube", 2)
     low, high = box(made()[0])[2]
     driver.check(abs(low - 1.0) < 1e-3 and abs(high - low - 3.0) < 1e-3, "it stands on the cube, three units high")
@@ -129,7 +129,7 @@ def scenario():
     yield from driver.wait(1)
     driver.check(abs(under((0.0, 0.0, 2.0)).z - 2.0) < 1e-3, "what is not in the local view is looked through")
     yield from sidebar.press("espalier.generate")
-    yield from driver.until(made, "another object appears", 60)
+    yield from driver.until(made, "another object appears")
     yield from shown("6-local-view", 2)
     placed = made()[0]
     space = driver.area().spaces.active
@@ -162,7 +162,7 @@ def scenario():
     yield from driver.screenshot("9-asked-once")
     driver.check(not module("operators.session").known_jobs()[0].active, "nothing is sent before the person agrees")
     yield from driver.key("RET")
-    yield from driver.until(lambda: len(previews()) == 4, "four previews come", 90)
+    yield from driver.until(lambda: len(previews()) == 4, "four previews come")
     with driver.override():
         bpy.ops.view3d.view_all()
     yield from still.panel("10-row", at="bottom")

@@ -55,7 +55,7 @@ def scenario():
     driver.check(forecast.forecast(bpy.context.scene.espalier).words != words, "the forecast tells of the others")
     session().redraw()
     yield from driver.screenshot("2-three-wait")
-    yield from driver.until(lambda: len(made()) == 3, "all of them come", 90)
+    yield from driver.until(lambda: len(made()) == 3, "all of them come")
     yield from driver.screenshot("3-done")
 
     with bpy.context.temp_override(window=driver.window()):
@@ -72,7 +72,7 @@ def scenario():
     bpy.ops.ed.undo_push(message="Another window")
 
     generate("rocket.png")
-    yield from driver.until(lambda: newest() == "imported", "a job ends while another window is open", 60)
+    yield from driver.until(lambda: newest() == "imported", "a job ends while another window is open")
     newcomer = made()[-1]
     driver.check(all(item.users_scene[0].name == "Scene" for item in made()), "it is in the scene that it was made for")
     driver.check(selected("Other") == (["Theirs"], "Theirs"), "the other scene's selection is as it was")
@@ -83,21 +83,21 @@ def scenario():
     driver.check(bpy.data.objects["Theirs"].mode == "EDIT", "somebody edits in the other window")
     count = len(made())
     generate("ball.png")
-    yield from driver.until(lambda: newest() == "ready", "the next one is ready", 60)
+    yield from driver.until(lambda: newest() == "ready", "the next one is ready")
     yield from driver.wait(2)
     driver.check(len(made()) == count and newest() == "ready", "it waits for the edit to end")
     driver.check(bpy.data.objects["Theirs"].mode == "EDIT", "which goes on")
     yield from driver.screenshot("4-two-windows")
     with bpy.context.temp_override(window=second(), scene=other, view_layer=other.view_layers[0]):
         bpy.ops.object.mode_set(mode="OBJECT")
-    yield from driver.until(lambda: newest() == "imported", "and comes then", 30)
+    yield from driver.until(lambda: newest() == "imported", "and comes then")
     driver.check(len(made()) == count + 1, "once")
 
     generate("mug.png")
     with bpy.context.temp_override(window=second()):
         bpy.ops.wm.window_close()
     yield from driver.until(lambda: len(bpy.context.window_manager.windows) == 1, "the other window is closed")
-    yield from driver.until(lambda: newest() == "imported", "the job does not mind", 60)
+    yield from driver.until(lambda: newest() == "imported", "the job does not mind")
     count = len(made())
     yield from driver.move(*driver.centre(driver.region("VIEW_3D", "WINDOW")))
     yield from driver.key("Z", ctrl=True)

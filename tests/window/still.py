@@ -47,7 +47,7 @@ def panel(name, running="", at="top"):
     `running` is a job that is shown as under way, however far it is.
     """
     cutout = module("operators.cutout")
-    yield from driver.until(lambda: not cutout.state.waiting, f"nothing is cut out any more: {name}", 60)
+    yield from driver.until(lambda: not cutout.state.waiting, f"nothing is cut out any more: {name}")
     with frozen(running), opaque():
         if at:
             with driver.override(name="UI"):
