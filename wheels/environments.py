@@ -16,11 +16,13 @@ import os
 import shutil
 import sys
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import libraries
 import pythons
-from common import ENVIRONMENTS, REQUIREMENTS, alone, fail, run, say
+import registry
+from common import CACHE, ENVIRONMENTS, REQUIREMENTS, alone, fail, run, say
 from targets import ENVIRONMENTS as KNOWN
 
 
@@ -69,13 +71,27 @@ def make(name: str) -> Path:
         if created.returncode != 0:
             detail = created.stdout + created.stderr
             fail("The virtual environment could not be made.", "Install python3-venv, then try again.", detail)
-        command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
-        command += [part for link in wanted.links if _answers(link) for part in ("--find-links", link)]
-        installed = run([*command, "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", lock])
-        if installed.returncode != 0:
-            fail(f"{lock.name} could not be installed.", "Check the network, then try again.", installed.stderr)
+        _install(python, lock, [link for link in wanted.links if _answers(link)])
         stamp.write_text(digest, "utf-8")
     return python
+
+
+def _install(python: Path, lock: Path, links: Sequence[str]) -> None:
+    """Install a lock: by uv, which takes a fraction of pip's time; by pip where there is no uv or it fails."""
+    exactly = ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", lock]
+    exactly += [part for link in links for part in ("--find-links", link)]
+    if program := registry.uv():
+        command = [program, "pip", "install", "-q", "--python", python, "--compile-bytecode"]
+        command += ["--cache-dir", CACHE / "uv-cache", *exactly]
+        command += [part for folder in registry.folders() for part in ("--find-links", folder)]
+        installed = run(command, registry.environment())
+        if installed.returncode == 0:
+            return
+        say(f"Going on with pip, as uv could not install {lock.name}: {installed.stderr.strip()}")
+    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
+    installed = run([*command, *exactly])
+    if installed.returncode != 0:
+        fail(f"{lock.name} could not be installed.", "Check the network, then try again.", installed.stderr)
 
 
 def _answers(link: str) -> bool:

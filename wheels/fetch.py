@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common import CACHE, WHEELS, fail, run, say, sha256
@@ -33,39 +34,58 @@ def main() -> int:
 
 def wheels(platform: str, version: str) -> list[Path]:
     """Return the verified wheels for `platform` and CPython `version`, fetched where they are missing."""
-    lock: list[dict[str, str]] = json.loads((WHEELS / "bundle.json").read_text("utf-8"))[platform][version]
-    return [wheel(item["file"], item["sha256"], version) for item in lock]
+    lock: dict[str, dict[str, list[dict[str, str]]]] = json.loads((WHEELS / "bundle.json").read_text("utf-8"))
+    return _verified(lock[platform][version], version)
 
 
 def carried(platform: str) -> list[Path]:
     """Return the verified wheels that the zips for `platform` carry as plain files, fetched where they are missing."""
     lock: dict[str, list[dict[str, str]]] = json.loads((WHEELS / "carried.json").read_text("utf-8"))
-    return [wheel(item["file"], item["sha256"], "3.11") for item in lock.get(platform, ())]
+    return _verified(lock.get(platform, ()), "3.11")
 
 
 def wheel(file: str, digest: str, version: str) -> Path:
     """Return the verified wheel `file` of the registry, fetched for CPython `version` where it is missing."""
-    path = WHEELS / file
-    if path.exists() and sha256(path) == digest:
-        return path
-    say(f"Fetching {file}")
-    name, release, *_, tags = file.removesuffix(".whl").split("-")
+    return _verified([{"file": file, "sha256": digest}], version)[0]
+
+
+def _verified(lock: Sequence[Mapping[str, str]], version: str) -> list[Path]:
+    """Return the wheels of a lock; those that are missing are fetched together, as pip takes its time to start."""
+    missing = [item for item in lock if not _is_here(item)]
+    if missing:
+        _fetch(missing, version)
+    return [WHEELS / item["file"] for item in lock]
+
+
+def _is_here(item: Mapping[str, str]) -> bool:
+    path = WHEELS / item["file"]
+    return path.exists() and sha256(path) == item["sha256"]
+
+
+def _fetch(items: Sequence[Mapping[str, str]], version: str) -> None:
+    """Fetch wheels for CPython `version` from the registry."""
+    requirements, tags = [], set()
+    for item in items:
+        say(f"Fetching {item['file']}")
+        name, release, *_, platforms = item["file"].removesuffix(".whl").split("-")
+        requirements.append(f"{name}=={release} --hash=sha256:{item['sha256']}")
+        tags.update(platforms.split("."))
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        requirements = Path(folder) / "requirements.txt"
-        requirements.write_text(f"{name}=={release} --hash=sha256:{digest}\n", "utf-8")
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text("\n".join(requirements) + "\n", "utf-8")
         command: list[str | Path] = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
         command += ["--no-input", "--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", folder]
         command += ["--implementation", "cp", "--python-version", version, "--abi", f"cp{version.replace('.', '')}"]
-        command += [part for tag in tags.split(".") for part in ("--platform", tag)]
-        result = run([*command, "-r", requirements])
-        fetched = Path(folder) / file
-        if result.returncode != 0 or not fetched.exists():
-            fail(f"{file} could not be fetched.", "Check the network, then try again.", result.stderr)
-        if sha256(fetched) != digest:
-            fail(f"{file} is not the file that the lock names.", "Fetch again; if it happens twice, run make lock.")
-        fetched.replace(path)
-    return path
+        command += [part for tag in sorted(tags) for part in ("--platform", tag)]
+        result = run([*command, "-r", wanted])
+        for item in items:
+            fetched = Path(folder) / item["file"]
+            if not fetched.exists():
+                fail(f"{fetched.name} could not be fetched.", "Check the network, then try again.", result.stderr)
+            if sha256(fetched) != item["sha256"]:
+                fail(f"{fetched.name} is not the file that the lock names.", "Fetch again, or else run make lock.")
+            fetched.replace(WHEELS / item["file"])
 
 
 if __name__ == "__main__":

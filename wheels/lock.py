@@ -81,7 +81,7 @@ def _write_lock(name: str, version: str) -> None:
     """Lock a development environment; what is locked now stays as long as the requirements allow it."""
     requirements, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.txt"
     described = ENVIRONMENTS[name]
-    before = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", target.read_text("utf-8"))) if target.exists() else {}
+    before = dict(re.findall(r"(?m)^([a-z0-9-]+)==([^\s+]+)", target.read_text("utf-8"))) if target.exists() else {}
     pins: dict[str, str] = {}
     hashes: dict[str, set[str]] = {}
     for platform in DEVELOPMENT:
@@ -95,7 +95,9 @@ def _write_lock(name: str, version: str) -> None:
         for wheel in found or ():
             pins.setdefault(wheel.name, wheel.version)
             hashes.setdefault(wheel.name, set()).add(wheel.sha256)
-    hashes |= {package: set(digests) for package, digests in described.builds.items()}
+    for package, (label, digests) in described.builds.items():
+        pins[package] += label
+        hashes[package] = set(digests)
     lines = [f"# Written by `make lock` from {requirements.name} for CPython {version}; do not edit."]
     for package in sorted(pins):
         digests = " \\\n".join(f"    --hash=sha256:{digest}" for digest in sorted(hashes[package]))

@@ -7,23 +7,18 @@ configured with are left out, because a lock that says "registry" must mean it.
 
 from __future__ import annotations
 
-import functools
-import os
 import re
-import sys
 import tempfile
 import tomllib
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import fetch
 import pythons
+import registry
 from common import CACHE, fail, run, say
-from targets import this_platform
 
 SYSTEMS = {
     "linux-x64": "x86_64-manylinux_2_28",
@@ -70,6 +65,9 @@ def wheels(
     python = pythons.find(version)
     if python is None:
         fail(f"CPython {version} is not on this machine.", "Install it; locks are made with the Python they are for.")
+    program = registry.uv()
+    if program is None:
+        fail("There is no uv for this platform.", "Run make lock on one of the platforms that have environments.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wanted, dropped, output = folder / "wanted.in", folder / "dropped.txt", folder / "pylock.toml"
@@ -77,11 +75,12 @@ def wheels(
         dropped.write_text("\n".join(without) + "\n", "utf-8")
         if before:
             output.write_text(_as_pylock(before), "utf-8")
-        command = [_uv(), "pip", "compile", "-q", "--no-config", "--no-header", "--no-annotate", "--python", python]
+        command: list[str | Path] = [program, "pip", "compile", "-q", "--no-header", "--no-annotate"]
+        command += ["--python", python]
         command += ["--only-binary", ":all:", "--cache-dir", CACHE / "uv-cache", "--excludes", dropped]
         command += ["--python-version", version, "--python-platform", SYSTEMS[platform]]
         command += [] if closure else ["--no-deps"]
-        result = run([*command, "--format", "pylock.toml", "-o", output, wanted], _environment())
+        result = run([*command, "--format", "pylock.toml", "-o", output, wanted], registry.environment())
         if result.returncode != 0:
             say(result.stderr.strip())
             return None
@@ -143,40 +142,3 @@ def _place(platform: str, tags: Sequence[str]) -> int | None:
 def _as_pylock(pins: Mapping[str, str]) -> str:
     packages = "".join(f'[[packages]]\nname = "{name}"\nversion = "{pins[name]}"\n\n' for name in sorted(pins))
     return f'lock-version = "1.0"\ncreated-by = "uv"\n\n{packages}'
-
-
-@functools.cache
-def _settings() -> dict[str, str]:
-    """Return pip's own settings that say where the default registry is and how to reach it."""
-    listing = run([sys.executable, "-m", "pip", "config", "list"]).stdout
-    names = {"index-url": "PIP_INDEX_URL", "cert": "PIP_CERT", "proxy": "PIP_PROXY"}
-    found = re.findall(r"(?m)^(?:global|install|:env:)\.([a-z-]+)='(.*)'$", listing)
-    return {names[key]: value for key, value in found if key in names}
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment for uv and pip, in which both know the default registry and no other source."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
-    settings = _settings()
-    kept |= {"PIP_CONFIG_FILE": os.devnull, "UV_PYTHON_DOWNLOADS": "never", **settings}
-    for ours, others in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
-        if ours in settings:
-            kept.setdefault(others, settings[ours])
-    return kept
-
-
-@functools.cache
-def _uv() -> Path:
-    """Return the program uv, from the very wheel that the zip for this platform carries."""
-    platform = this_platform()
-    wheel = next((path for path in fetch.carried(platform) if path.name.startswith("uv-")), None)
-    if wheel is None:
-        fail(f"There is no uv for {platform}.", "Run make lock on one of the platforms that have environments.")
-    program = CACHE / wheel.stem / ("uv.exe" if platform.startswith("windows") else "uv")
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(wheel) as archive:
-            member = next(name for name in archive.namelist() if name.endswith(f".data/scripts/{program.name}"))
-            program.write_bytes(archive.read(member))
-        program.chmod(0o755)
-    return program

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 class Environment:
     """A virtual environment: the CPython it needs and what to tell the person while it is made.
 
-    `without` are packages that are left out although others ask for them. `builds` are the hashes, by package, of
-    another build of the locked version than the registry's, which lies behind one of the `links`.
+    `without` are packages that are left out although others ask for them. `builds` are, by package, another build of
+    the locked version than the registry's, which lies behind one of the `links`: its local label, such as `+cpu`, and
+    the hashes of its wheels.
     """
 
     python: str
     what: str
     without: tuple[str, ...] = ()
-    builds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    builds: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     links: tuple[str, ...] = ()
 
 
@@ -35,7 +36,7 @@ ENVIRONMENTS = {
             *("nvidia-nvshmem-cu13", "torchvision", "triton"),
         ),
         # The build for the processor alone: the registry's wants a gigabyte of CUDA beside it.
-        builds={"torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)},
+        builds={"torch": ("+cpu", ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",))},
         links=("https://download.pytorch.org/whl/cpu/torch/",),
     ),
     "server-3.11": Environment("3.11", "the server with its development tools (400 MB, once)"),
