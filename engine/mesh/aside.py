@@ -29,8 +29,8 @@ _PACKAGE = __name__.removesuffix("engine.mesh.aside")
 """What this package is called inside Blender, up to `engine`; in the other process, nothing."""
 _BOOTSTRAP = """
 import sys
-sys.dont_write_bytecode = True
-sys.path[:0] = sys.argv[1:]
+sys.dont_write_bytecode, sys.pycache_prefix = not sys.argv[1], sys.argv[1] or None
+sys.path[:0] = sys.argv[2:]
 from engine.mesh.aside import serve
 serve()
 """
@@ -39,7 +39,8 @@ serve()
 class Aside:
     """The other process, which starts at once and ends with this context. Its calls follow one another.
 
-    `functions` are some that will be called: their modules are loaded at once.
+    `functions` are some that will be called: their modules are loaded at once. It finds them compiled where this
+    process does, and leaves there what it compiles.
     """
 
     def __init__(self, *functions: Callable[..., Any]) -> None:
@@ -48,7 +49,7 @@ class Aside:
         if sys.platform == "win32":
             flags = subprocess.CREATE_NO_WINDOW
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-I", "-c", _BOOTSTRAP, *paths],
+            [sys.executable, "-I", "-c", _BOOTSTRAP, sys.pycache_prefix or "", *paths],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             creationflags=flags,
