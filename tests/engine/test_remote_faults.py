@@ -190,7 +190,7 @@ def test_retry_after_is_honored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["lost", "failed"])
 def test_a_job_that_comes_to_nothing_is_told(tmp_path: Path, kind: str) -> None:
-    with serve(Fault("poll", kind, skip=1)) as server:
+    with serve(Fault("poll", kind, skip=1), job_s=36_000.0) as server:
         outcome = generate(server, tmp_path)
         assert outcome.error is not None
         assert outcome.code != "internal"
@@ -237,11 +237,12 @@ def test_the_clock_of_the_machine_may_jump(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_job_is_taken_up_again_by_its_id(tmp_path: Path) -> None:
     """As after a crash: nothing is asked for again."""
-    with serve(Fault("poll", "stuck", 10**6, skip=1)) as server:
+    with serve(job_s=36_000.0) as server:
         with pytest.raises(Cancelled):
             generate(server, tmp_path, name="first", cancelled=lambda: len(server.requests("GET", "/v1/jobs/")) > 1)
         (job,) = server.book.jobs.values()
-        job.stuck_until, job.cancelled = 0.0, False
+        job.cancelled = False
+        server.clock.ahead_s = job.takes_s
         outcome = generate(server, tmp_path, name="second", remote_id=job.id)
         delivered(outcome, server)
         assert posts(server) == 1

@@ -58,16 +58,12 @@ class RemoteJob:
     lost: bool = False
     failed: str = ""
     cancelled: bool = False
-    stuck_since: float = 0.0
-    stuck_until: float = 0.0
     delivered: int = 0
     polls: int = 0
     done_polls: int = 0
 
     def fraction(self, now: float) -> float:
         """Return how much of it is done."""
-        if self.stuck_since < now < self.stuck_until:
-            now = self.stuck_since
         return min((now - self.created) / self.takes_s, 1.0) if self.takes_s > 0 else 1.0
 
     def state(self, now: float) -> str:

@@ -28,7 +28,6 @@ KINDS = {
     "poll": {
         "lost": "know nothing of the job from now on",
         "failed": "say that the job failed, from now on, with the code VALUE",
-        "stuck": "stay at the progress of this moment for VALUE seconds",
         "fresh": "give a fresh address of the asset (they live until `expire`)",
     },
     "asset": {

@@ -139,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(404, "job_not_found", "Job not found or expired.")
         job = book.find(name)
         if fault:
-            _spoil_job(api, job, fault)
+            _spoil_job(job, fault)
             book.find(name)
         return _json(200, status_body(api, job))
 
@@ -288,14 +288,11 @@ def status_body(api: ApiServer, job: RemoteJob) -> dict[str, Any]:
     return told
 
 
-def _spoil_job(api: ApiServer, job: RemoteJob, fault: Fault) -> None:
+def _spoil_job(job: RemoteJob, fault: Fault) -> None:
     if fault.kind == "lost":
         job.lost = True
     elif fault.kind == "failed":
         job.failed = str(fault.value or "upstream_error")
-    elif fault.kind == "stuck":
-        job.stuck_since = api.clock.now()
-        job.stuck_until = job.stuck_since + float(fault.value)
 
 
 def asset_answer(api: ApiServer, target: str, headers: dict[str, str], fault: Fault | None) -> Answer:
