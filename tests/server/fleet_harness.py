@@ -99,7 +99,7 @@ class Fleet:
         return str(answer.json()["job_id"])
 
     def at_work(self, jobs: list[str]) -> int:
-        """Return how many of `jobs` are being made: as the ledger has it, for a front may be a second late."""
+        """Return how many of `jobs` are being made, as the ledger has it."""
         return list(self.told("SELECT id, state FROM jobs", jobs).values()).count(State.RUNNING)
 
     def once(self, jobs: list[str]) -> None:
@@ -108,12 +108,20 @@ class Fleet:
         assert self.told("SELECT id, state FROM jobs", jobs) == dict.fromkeys(jobs, State.READY)
         counts = "SELECT job, count(*) FROM transitions WHERE state = 'ready' GROUP BY job"
         assert self.told(counts, jobs) == dict.fromkeys(jobs, 1)
+        wait_for(lambda: self._listed(jobs) == {"completed"}, 0.1, told=lambda: self._listed(jobs))
+
+    def _listed(self, jobs: list[str]) -> set[str]:
+        """Return the states that a front tells of `jobs`; it may be a second late."""
         listed = ask(self.url, "GET", "/v1/jobs?limit=100").json()["data"]
-        assert {one["status"] for one in listed if one["job_id"] in jobs} == {"completed"}
+        return {one["status"] for one in listed if one["job_id"] in jobs}
 
     def over(self, jobs: list[str]) -> None:
         """Wait until all `jobs` are at an end."""
-        wait_for(lambda: not ACTIVE & {*self.told("SELECT id, state FROM jobs", jobs).values()}, 0.05)
+        wait_for(lambda: not self.unfinished(jobs), 0.05)
+
+    def unfinished(self, jobs: list[str]) -> bool:
+        """Tell whether any of `jobs` is not yet at an end."""
+        return bool(ACTIVE & {*self.told("SELECT id, state FROM jobs", jobs).values()})
 
     def most_runs(self, jobs: list[str]) -> int:
         """Return how often the job among `jobs` was begun that was begun most often."""
