@@ -121,7 +121,10 @@ class Foreman:
         for job_id in self.line():
             entry = self._book.entries[job_id]
             engine = entry.job.request.engine
-            if engine in full or not entry.settled:
+            if engine in full:
+                continue
+            if not entry.settled:  # it is being written down; nobody behind it goes first for that
+                full.add(engine)
                 continue
             if len(self._pool.workers) > alive:  # the start of a process holds Python's lock for milliseconds
                 break
