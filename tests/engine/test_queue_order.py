@@ -93,6 +93,22 @@ def test_the_line_is_worked_off_in_its_order_by_this_blender_and_the_next(tmp_pa
     queue.close()
 
 
+def test_the_first_is_not_passed_over_while_it_is_written_down(tmp_path: Path) -> None:
+    queue = open_queue(tmp_path, slots=CLOSED)
+    first, second = fill(queue, *"ab")
+    settle(queue)
+    entry = queue._book.entries[first]
+    entry.work = Future(), lambda *_: None  # as if its row were on its way
+    queue._pool._slots = {"draft": 2}
+    queue.step()
+    settle(queue)
+    assert {queue.job(job).state for job in (first, second)} == {State.QUEUED}
+    entry.work = None
+    drive(queue, lambda: queue.job(first).state is not State.QUEUED)
+    drive(queue)
+    queue.close()
+
+
 def test_a_job_passes_those_of_its_own_engine(tmp_path: Path) -> None:
     queue = open_queue(tmp_path, slots=CLOSED)
     (first,) = fill(queue, "a")
