@@ -33,12 +33,13 @@ def tie(parent: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the memory of a worker may hold a key
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        # A handler of machine code, as Python's own would wait for Python's lock: on SIGHUP, which is number 1, the
-        # system calls alarm(1), and a second later SIGALRM ends the process, unless `end` was quicker.
+        # A handler of machine code, as Python's own would wait for Python's lock: on SIGQUIT, which is number 3, the
+        # system calls alarm(3), and three seconds later SIGALRM ends the process, unless `end` was quicker. Only `end`
+        # ends what the process started, too, and on a machine that is full it takes its time.
         libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
         libc.signal.restype = ctypes.c_void_p
-        libc.signal(int(signal.SIGHUP), ctypes.cast(libc.alarm, ctypes.c_void_p))
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGHUP), 0, 0, 0)
+        libc.signal(int(signal.SIGQUIT), ctypes.cast(libc.alarm, ctypes.c_void_p))
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGQUIT), 0, 0, 0)
         if os.getppid() != parent:  # it died before the signal was asked for
             end()
     else:
