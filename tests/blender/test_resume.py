@@ -8,6 +8,7 @@ import bpy
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.support.extension import pump
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.once
@@ -45,13 +46,13 @@ def test_a_killed_blenders_job_is_taken_up_by_the_next(espalier, tmp_path, state
     session = espalier.module("operators.session")
     session._resume()
     job = session.known_jobs()[0].id
-    espalier.pump(lambda: session.known_jobs()[0].state == "ready")
+    pump(lambda: session.known_jobs()[0].state == "ready")
     for _ in range(3):
         session._tick()
     assert not [o for o in bpy.data.objects if "espalier" in o], "it belongs to another file"
 
     bpy.ops.wm.open_mainfile(filepath=str(blend))
-    espalier.pump(lambda: session.known_jobs()[0].state == "imported")
+    pump(lambda: session.known_jobs()[0].state == "imported")
     (made,) = [o for o in bpy.data.objects if "espalier" in o]
     assert made["espalier"]["job"] == job
     assert len(session.known_jobs()) == 1
