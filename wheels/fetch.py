@@ -81,10 +81,11 @@ def _fetch(items: Sequence[Mapping[str, str]], version: str) -> None:
         result = run([*command, "-r", wanted])
         for item in items:
             fetched = Path(folder) / item["file"]
-            if not fetched.exists():
+            if result.returncode != 0 or not fetched.exists():
                 fail(f"{fetched.name} could not be fetched.", "Check the network, then try again.", result.stderr)
             if sha256(fetched) != item["sha256"]:
-                fail(f"{fetched.name} is not the file that the lock names.", "Fetch again, or else run make lock.")
+                remedy = "Fetch again; if it happens twice, run make lock."
+                fail(f"{fetched.name} is not the file that the lock names.", remedy)
             fetched.replace(WHEELS / item["file"])
 
 

@@ -51,10 +51,10 @@ def open_queue(root: Path, launch: Launch | None = None, **options: Any) -> JobQ
     return JobQueue(user_folder(root), lambda engine: launch, **{"limits": QUICK, **options})
 
 
-def drive(queue: JobQueue, until: Callable[[], bool] | None = None, timeout_s: float = PATIENCE_S) -> list[Job]:
+def drive(queue: JobQueue, until: Callable[[], bool] | None = None) -> list[Job]:
     """Step `queue` until it has nothing to do, or `until` says so; return every snapshot that it reported."""
     seen: list[Job] = []
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PATIENCE_S
     while not (until() if until else not queue.busy):
         seen += queue.step()
         assert time.monotonic() < deadline, [(job.request.name, job.state, job.stage) for job in queue.jobs()]

@@ -51,8 +51,8 @@ def submit(queue: JobQueue, folder: Path, count: int) -> list[str]:
     return [queue.submit(GenerationRequest.create(path, "remote", {"seed": number})) for number in range(count)]
 
 
-def drive_all(queues: list[JobQueue], timeout_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + timeout_s
+def drive_all(queues: list[JobQueue]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while any(queue.busy for queue in queues):
         for queue in queues:
             queue.step()

@@ -47,10 +47,10 @@ def begin(tmp_path: Path, log: Log) -> Iterator[Begin]:
         assert gone(str(tmp_path))
 
 
-def listen(worker: Worker, until: type[Any], timeout_s: float = PATIENCE_S) -> list[Event]:
+def listen(worker: Worker, until: type[Any]) -> list[Event]:
     """Watch the worker and return all it says, up to and with a message of the type `until`, or its end."""
     heard: list[Event] = []
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PATIENCE_S
     while not worker.ended:
         worker.watch()
         event = worker.receive()

@@ -123,10 +123,10 @@ def prepare(purpose: str) -> Path:
     return user_resources
 
 
-def pump(until: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
+def pump(until: Callable[[], object]) -> None:
     """Call the timer of the jobs as Blender would, until `until()` holds."""
     session = module("operators.session")
-    end = time.monotonic() + limit_s
+    end = time.monotonic() + PATIENCE_S
     while not until():
         assert time.monotonic() < end, [(job.state, job.error) for job in session.known_jobs()]
         time.sleep(min(session._tick() or 0.01, 0.02))

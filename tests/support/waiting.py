@@ -15,10 +15,9 @@ def wait_for(
     pause_s: float = 0.01,
     *,
     told: Callable[[], object] = lambda: "waited in vain",
-    patience_s: float = PATIENCE_S,
 ) -> None:
     """Wait until `condition` says so, asking every `pause_s`; fail with what `told` returns where it never does."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, told()
         time.sleep(pause_s)
